@@ -1,0 +1,155 @@
+# moonring. `make help` lists what there is to do.
+
+VARIANT ?= release
+BUILD   := build/$(VARIANT)
+PREFIX  ?= /usr/local
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# ---- flags ------------------------------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
+            -Wwrite-strings -Wcast-qual -Wformat=2 -Wimplicit-fallthrough -Wswitch-enum -Werror
+HARDENING := -fstack-protector-strong -fPIE
+CPPFLAGS += -D_GNU_SOURCE -Icore -I.
+COMMON   := -std=gnu11 -g -pthread $(WARNINGS) $(HARDENING)
+
+FLAGS_release  := -O2 -D_FORTIFY_SOURCE=2 -fno-plt
+FLAGS_debug    := -Og -D_FORTIFY_SOURCE=2 -DMOONRING_DEBUG
+FLAGS_asan     := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DMOONRING_DEBUG
+FLAGS_tsan     := -O1 -fsanitize=thread -fno-omit-frame-pointer -DMOONRING_DEBUG
+FLAGS_coverage := -O0 --coverage -DMOONRING_DEBUG
+ifeq ($(FLAGS_$(VARIANT)),)
+$(error VARIANT=$(VARIANT) is none of: release debug asan tsan coverage)
+endif
+
+CFLAGS  ?=
+LDFLAGS ?=
+ALL_CFLAGS  = $(COMMON) $(FLAGS_$(VARIANT)) $(CFLAGS)
+ALL_LDFLAGS = $(FLAGS_$(VARIANT)) -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+LIBS        := -luring -lyaml
+LIBRARIES   := $(shell pkg-config --exists liburing yaml-0.1 2>/dev/null && echo "liburing $$(pkg-config --modversion liburing), libyaml $$(pkg-config --modversion yaml-0.1)")
+TEST_LIBS   := -lcriterion
+
+# ---- sources: every .c of a folder belongs to it ------------------------------------------------------------------------
+
+BASE    := $(wildcard core/base/*.c)
+CONFIG  := $(wildcard config/*.c)
+# The seam: ring.c and kernel.c are what a fake stands in for (tests/simulate).
+SEAM    := core/engine/ring.c core/engine/kernel.c
+ENGINE  := $(filter-out $(SEAM),$(wildcard core/engine/*.c))
+PROGRAM := $(filter-out core/program/main.c,$(wildcard core/program/*.c))
+LIBRARY := $(BASE) $(CONFIG) $(ENGINE) $(SEAM) $(PROGRAM)
+SUPPORT := $(wildcard tests/support/*.c)
+UNIT    := $(wildcard tests/unit/*/*.c)
+SCENARIO := $(wildcard tests/scenario/*.c)
+SIMULATE := $(wildcard tests/simulate/*.c)
+BENCH   := $(wildcard tests/bench/*.c)
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+
+.PHONY: all run test asan tsan bench fmt lint install clean distclean help FORCE
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+# ---- building -----------------------------------------------------------------------------------------------------------
+
+all: $(BUILD)/moonring ## build build/release/moonring (VARIANT=debug|asan|tsan|coverage: another build)
+
+$(BUILD)/moonring: $(call objects,core/program/main.c $(LIBRARY))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/unit-tests: $(call objects,$(UNIT) $(SUPPORT) $(LIBRARY))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+
+$(BUILD)/tests/scenario-tests: $(call objects,$(SCENARIO) $(SUPPORT) $(BASE))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
+$(BUILD)/tests/bench: $(call objects,$(BENCH) $(BASE))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Made again when the version changes, not otherwise.
+VERSION_FLAGS = -DMOONRING_VERSION='"$(VERSION)"' -DMOONRING_VARIANT='"$(VARIANT)"' -DMOONRING_LIBRARIES='"$(LIBRARIES)"'
+$(BUILD)/core/program/version.o: CPPFLAGS += $(VERSION_FLAGS)
+$(BUILD)/core/program/version.o: $(BUILD)/version.stamp
+$(BUILD)/version.stamp: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+FORCE:
+
+# ---- running ------------------------------------------------------------------------------------------------------------
+
+run: ## install what is missing, build, and start moonring in front of two small servers
+	@.ci/install build
+	@$(MAKE) --no-print-directory all
+	@echo; echo "  moonring balances http://127.0.0.1:8080/ over two small servers. In another terminal, twice:"
+	@echo; echo "      curl http://127.0.0.1:8080/"
+	@echo; echo "  A answers, then B. Ctrl-C ends everything."; echo
+	@$(BUILD)/moonring demo-server --listen 127.0.0.1:9001,127.0.0.1:9002 -- $(BUILD)/moonring run -c examples/quick-start.yaml
+
+# ---- testing ------------------------------------------------------------------------------------------------------------
+
+TESTS = $(BUILD)/tests/unit-tests $(BUILD)/tests/scenario-tests
+export MOONRING = $(BUILD)/moonring
+
+test: ## install what is missing and run every test
+	@.ci/install build test
+	@$(MAKE) --no-print-directory $(BUILD)/moonring $(TESTS)
+	@tests/run.sh $(TESTS)
+
+# One test at a time: with several, Criterion's own runner leaks 48 bytes and fails the run.
+asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer, with leaks
+	@.ci/install build test
+	@$(MAKE) --no-print-directory VARIANT=asan build/asan/moonring build/asan/tests/unit-tests build/asan/tests/scenario-tests
+	@MOONRING=build/asan/moonring TEST_JOBS=1 tests/run.sh build/asan/tests/unit-tests
+	@MOONRING=build/asan/moonring TEST_FILTER='$(SANITIZED)' tests/run.sh build/asan/tests/scenario-tests
+
+tsan: ## scenarios with several workers under ThreadSanitizer
+	@.ci/install build test
+	@$(MAKE) --no-print-directory VARIANT=tsan build/tsan/moonring
+	@$(MAKE) --no-print-directory build/release/tests/scenario-tests
+	@MOONRING=build/tsan/moonring TEST_FILTER='$(SANITIZED)' tests/run.sh build/release/tests/scenario-tests
+
+bench: ## compare with HAProxy and nginx: throughput, latency, CPU and memory (about 6 minutes)
+	@.ci/install build bench
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench
+	@$(BUILD)/tests/bench --moonring $(BUILD)/moonring $(BENCH_FLAGS)
+
+lint: ## check format, dependencies between folders, words, and warnings of clang
+	@.ci/install build test lint
+	@LINT_FLAGS='$(CPPFLAGS) $(COMMON)' tests/lint/lint.sh
+
+fmt: ## format the C sources
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
+
+# ---- installing ---------------------------------------------------------------------------------------------------------
+
+SHARE = $(DESTDIR)$(PREFIX)/share
+
+install: all ## install below $(DESTDIR)$(PREFIX), with a systemd unit and a seccomp profile for containers
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(SHARE)/moonring \
+	    $(SHARE)/doc/moonring $(DESTDIR)/etc/moonring
+	install -m 755 $(BUILD)/moonring $(DESTDIR)$(PREFIX)/bin/moonring
+	sed 's|@PREFIX@|$(PREFIX)|g' core/program/moonring.service.in > $(DESTDIR)$(PREFIX)/lib/systemd/system/moonring.service
+	install -m 644 core/program/moonring.seccomp.json $(SHARE)/moonring/seccomp.json
+	install -m 644 README.md config/README.md $(SHARE)/doc/moonring/
+	test -e $(DESTDIR)/etc/moonring/moonring.yaml || install -m 644 core/program/moonring.yaml $(DESTDIR)/etc/moonring/moonring.yaml
+
+clean: ## remove what was built (this variant)
+	rm -rf $(BUILD)
+
+distclean: ## remove everything that was built
+	rm -rf build
+
+help: ## list these targets
+	@echo "make TARGET [VARIANT=release|debug|asan|tsan|coverage] [CC=clang] [PREFIX=/usr/local] [DESTDIR=]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-12s %s\n' "$$target" "$$text"; done
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,164 @@
+#include "base/log.h"
+
+#include "base/bytes.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LOG_LINE_SIZE = 4096 };
+
+static atomic_int log_level_now = LOG_INFO;
+
+/* Where lines go. The lock keeps a line from being written to a descriptor that was closed just now. */
+static struct {
+    pthread_mutex_t lock;
+    int fd;
+    char *path; /* ours; NULL: stderr or stdout */
+} log_target = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = STDERR_FILENO};
+
+static const char *const log_level_names[] = {
+    [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug", [LOG_TRACE] = "trace",
+};
+enum { LOG_LEVELS_COUNT = sizeof(log_level_names) / sizeof(log_level_names[0]) };
+
+const char *log_level_name(enum log_level level) {
+    return log_level_names[level];
+}
+
+bool log_level_parse(const char *name, enum log_level *level) {
+    for (int index = 0; index < LOG_LEVELS_COUNT; index++) {
+        if (strcmp(name, log_level_names[index]) == 0) {
+            *level = (enum log_level)index;
+            return true;
+        }
+    }
+    return false;
+}
+
+void log_set_level(enum log_level level) {
+    atomic_store_explicit(&log_level_now, (int)level, memory_order_relaxed);
+}
+
+enum log_level log_level(void) {
+    return (enum log_level)atomic_load_explicit(&log_level_now, memory_order_relaxed);
+}
+
+static uint64_t log_wall_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Appends as much of the text as fits before the newline that ends the line; returns the line's size. */
+static size_t log_append_escaped(char *line, size_t size, const char *text) {
+    for (; *text != 0; text++) {
+        char escaped[4];
+        size_t escaped_size = bytes_escape(*text, escaped);
+        if (size + escaped_size + 1 > LOG_LINE_SIZE) {
+            break;
+        }
+        memcpy(line + size, escaped, escaped_size);
+        size += escaped_size;
+    }
+    line[size] = '\n';
+    return size + 1;
+}
+
+void log_raw(const char *text, size_t size) {
+    pthread_mutex_lock(&log_target.lock);
+    while (size > 0) {
+        ssize_t written = write(log_target.fd, text, size);
+        if (written > 0) {
+            text += written;
+            size -= (size_t)written;
+        } else if (errno != EINTR) {
+            break; /* there is nobody left to tell */
+        }
+    }
+    pthread_mutex_unlock(&log_target.lock);
+}
+
+void log_write(enum log_level level, const char *format, ...) {
+    if (level > log_level()) {
+        return;
+    }
+    int kept_errno = errno;
+    char text[LOG_LINE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+
+    char line[LOG_LINE_SIZE];
+    clock_format(log_wall_ms(), line);
+    size_t size = CLOCK_TEXT_SIZE - 1;
+    size += (size_t)snprintf(line + size, sizeof(line) - size, " %s ", log_level_name(level));
+    size = log_append_escaped(line, size, text);
+
+    log_raw(line, size);
+    errno = kept_errno;
+}
+
+/* The lock is held. Takes over `path` when it succeeds. */
+static void log_target_set(int fd, char *path) {
+    if (log_target.path != NULL) {
+        close(log_target.fd);
+    }
+    free(log_target.path);
+    log_target.fd = fd;
+    log_target.path = path;
+}
+
+static int log_open_file(const char *path, struct error *error) {
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    if (fd < 0) {
+        error_set(error, "cannot open the log %s: %s", path, error_name(errno));
+    }
+    return fd;
+}
+
+bool log_open(const char *target, struct error *error) {
+    int fd = STDERR_FILENO;
+    char *path = NULL;
+    if (strcmp(target, "stdout") == 0) {
+        fd = STDOUT_FILENO;
+    } else if (strcmp(target, "stderr") != 0) {
+        path = strdup(target);
+        if (path == NULL) {
+            return error_set(error, "cannot open the log %s: %s", target, error_name(ENOMEM));
+        }
+        fd = log_open_file(path, error);
+        if (fd < 0) {
+            free(path);
+            return false;
+        }
+    }
+    pthread_mutex_lock(&log_target.lock);
+    log_target_set(fd, path);
+    pthread_mutex_unlock(&log_target.lock);
+    return true;
+}
+
+bool log_reopen(struct error *error) {
+    bool opened = true;
+    pthread_mutex_lock(&log_target.lock);
+    if (log_target.path != NULL) {
+        int fd = log_open_file(log_target.path, error);
+        opened = fd >= 0;
+        if (opened) {
+            close(log_target.fd);
+            log_target.fd = fd;
+        }
+    }
+    pthread_mutex_unlock(&log_target.lock);
+    return opened;
+}

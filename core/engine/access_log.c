@@ -1,0 +1,412 @@
+#include "engine/access_log.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    QUEUE_SIZE = 1 << 20, /* some 4,000 lines for each worker */
+    NAP_MS = 10,          /* while lines come, the writer looks so often instead of being woken for each */
+    PIPE_CHUNK = 4096,    /* PIPE_BUF: a pipe that polls writable takes so much without blocking */
+    STOP_MS = 2000,
+};
+
+/* One producer (a worker), one consumer (the writer): positions only grow, and each is written by one side. */
+struct access_queue {
+    struct access_log *log;
+    struct access_queue *next;
+    enum config_access_format format;
+    struct bytes line;     /* the producer's */
+    _Atomic uint64_t head; /* the writer has read up to here */
+    _Atomic uint64_t tail; /* the worker has written up to here */
+    _Atomic uint64_t lost;
+    uint64_t lost_reported; /* the writer's */
+    char bytes[QUEUE_SIZE];
+};
+
+struct access_log {
+    char *target; /* ours */
+    int fd;       /* ours, unless it is stdout or stderr */
+    bool is_file;
+    bool failing; /* the last write failed, and was reported */
+    enum config_access_format format;
+    pthread_t thread;
+    sem_t wake;
+    atomic_bool asleep;
+    atomic_bool reopen;
+    atomic_bool stop;
+    struct timespec stop_by;
+    _Atomic(struct access_queue *) queues;
+};
+
+/* --- formatting ------------------------------------------------------------------------------------------------------
+ */
+
+static void append_number(struct bytes *line, uint64_t number) {
+    char text[20];
+    size_t at = sizeof text;
+    do {
+        text[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    bytes_append(line, text + at, sizeof text - at);
+}
+
+/* Microseconds as milliseconds with three decimals. */
+static void append_ms(struct bytes *line, int64_t us) {
+    char decimals[4] = {'.', (char)('0' + us / 100 % 10), (char)('0' + us / 10 % 10), (char)('0' + us % 10)};
+    append_number(line, (uint64_t)us / 1000);
+    bytes_append(line, decimals, sizeof decimals);
+}
+
+static void append_key(struct bytes *line, enum config_access_format format, const char *key) {
+    bool json = format == ACCESS_FORMAT_JSON;
+    bool first = line->size == 0;
+    bytes_append_text(line, json ? (first ? "{\"" : ",\"") : (first ? "" : " "));
+    bytes_append_text(line, key);
+    bytes_append_text(line, json ? "\":" : "=");
+}
+
+/* A text value is quoted where it would not be one word. */
+static void append_word(struct bytes *line, const char *text) {
+    bool quote = text[0] == '\0' || strpbrk(text, " =\"") != NULL;
+    if (quote) {
+        bytes_append_char(line, '"');
+    }
+    for (const char *rest = text; *rest != '\0';) {
+        size_t plain = strcspn(rest, "\"");
+        bytes_append_escaped(line, rest, plain);
+        rest += plain;
+        if (*rest == '"') {
+            bytes_append_text(line, "\\\"");
+            rest++;
+        }
+    }
+    if (quote) {
+        bytes_append_char(line, '"');
+    }
+}
+
+static void append_text(struct bytes *line, enum config_access_format format, const char *key, const char *text) {
+    append_key(line, format, key);
+    if (format == ACCESS_FORMAT_JSON && text == NULL) {
+        bytes_append_text(line, "null");
+    } else if (format == ACCESS_FORMAT_JSON) {
+        bytes_append_json(line, text);
+    } else {
+        append_word(line, text == NULL ? "-" : text);
+    }
+}
+
+static void append_count(struct bytes *line, enum config_access_format format, const char *key, uint64_t count) {
+    append_key(line, format, key);
+    append_number(line, count);
+}
+
+static void append_time(struct bytes *line, enum config_access_format format, const char *key, int64_t us) {
+    append_key(line, format, key);
+    if (us < 0) {
+        bytes_append_text(line, format == ACCESS_FORMAT_JSON ? "null" : "-");
+    } else {
+        append_ms(line, us);
+    }
+}
+
+void access_record_format(const struct access_record *record, enum config_access_format format, struct bytes *line) {
+    char time[CLOCK_TEXT_SIZE];
+    clock_format(record->time_ms, time);
+    append_text(line, format, "time", time);
+    append_count(line, format, "id", record->id);
+    append_count(line, format, "worker", record->worker);
+    append_text(line, format, "listener", record->listener);
+    append_text(line, format, "client", record->client);
+    append_text(line, format, "upstream", record->upstream);
+    append_text(line, format, "server", record->server);
+    append_text(line, format, "server_address", record->server_address);
+    append_count(line, format, "tries", record->tries);
+    append_time(line, format, "connect_ms", record->connect_us);
+    append_time(line, format, "first_byte_ms", record->first_byte_us);
+    append_time(line, format, "duration_ms", record->duration_us);
+    append_count(line, format, "from_client_bytes", record->from_client_bytes);
+    append_count(line, format, "from_server_bytes", record->from_server_bytes);
+    append_text(line, format, "reason", record->reason);
+    append_text(line, format, "ended_by", record->ended_by);
+    append_text(line, format, "error", record->error);
+    bytes_append_text(line, format == ACCESS_FORMAT_JSON ? "}\n" : "\n");
+}
+
+/* --- the worker's side -----------------------------------------------------------------------------------------------
+ */
+
+static void queue_copy_in(struct access_queue *queue, uint64_t tail, const char *bytes, size_t size) {
+    size_t at = tail % QUEUE_SIZE;
+    size_t first = size < QUEUE_SIZE - at ? size : QUEUE_SIZE - at;
+    memcpy(queue->bytes + at, bytes, first);
+    memcpy(queue->bytes, bytes + first, size - first);
+}
+
+void access_queue_write(struct access_queue *queue, const struct access_record *record) {
+    bytes_clear(&queue->line);
+    access_record_format(record, queue->format, &queue->line);
+    uint64_t tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&queue->head, memory_order_acquire);
+    if (queue->line.failed || queue->line.size > QUEUE_SIZE - (tail - head)) {
+        queue->line.failed = false;
+        atomic_fetch_add_explicit(&queue->lost, 1, memory_order_relaxed);
+        return;
+    }
+    queue_copy_in(queue, tail, queue->line.data, queue->line.size);
+    /* Sequentially consistent, as is the writer's "asleep, then look once more": one of both sees the other. */
+    atomic_store(&queue->tail, tail + queue->line.size);
+    if (atomic_load(&queue->log->asleep) && atomic_exchange(&queue->log->asleep, false)) {
+        sem_post(&queue->log->wake);
+    }
+}
+
+uint64_t access_queue_lost(const struct access_queue *queue) {
+    return atomic_load_explicit(&queue->lost, memory_order_relaxed);
+}
+
+struct access_queue *access_queue_create(struct access_log *log) {
+    struct access_queue *queue = calloc(1, sizeof *queue);
+    if (queue == NULL) {
+        return NULL;
+    }
+    queue->log = log;
+    queue->format = log->format;
+    bytes_init(&queue->line);
+    queue->next = atomic_load(&log->queues);
+    while (!atomic_compare_exchange_weak(&log->queues, &queue->next, queue)) {
+    }
+    return queue;
+}
+
+/* --- the writer's side -----------------------------------------------------------------------------------------------
+ */
+
+static bool target_is_standard(const char *target) {
+    return strcmp(target, "stdout") == 0 || strcmp(target, "stderr") == 0;
+}
+
+static int target_open(const char *target) {
+    if (strcmp(target, "stdout") == 0) {
+        return STDOUT_FILENO;
+    }
+    if (strcmp(target, "stderr") == 0) {
+        return STDERR_FILENO;
+    }
+    return open(target, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+static bool is_regular(int fd) {
+    struct stat status;
+    return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+static bool is_past(const struct timespec *by) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec > by->tv_sec || (now.tv_sec == by->tv_sec && now.tv_nsec >= by->tv_nsec);
+}
+
+static bool log_gives_up(struct access_log *log) {
+    return atomic_load(&log->stop) && is_past(&log->stop_by);
+}
+
+/* Waits until a pipe takes bytes; a file always does. False: it is time to stop. */
+static bool log_wait_writable(struct access_log *log) {
+    struct pollfd target = {.fd = log->fd, .events = POLLOUT};
+    while (!log->is_file && poll(&target, 1, 100) == 0) {
+        if (log_gives_up(log)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint64_t count_lines(const char *bytes, size_t size) {
+    uint64_t lines = 0;
+    for (size_t i = 0; i < size; i++) {
+        lines += bytes[i] == '\n';
+    }
+    return lines;
+}
+
+/* Writes some bytes. When the target refuses them (a full disk) they are counted as lost: 0 is never returned for
+ * long, so that the queue goes on. */
+static size_t log_write_some(struct access_log *log, struct access_queue *queue, const char *bytes, size_t size) {
+    if (!log_wait_writable(log)) {
+        return 0;
+    }
+    ssize_t written = write(log->fd, bytes, log->is_file || size < PIPE_CHUNK ? size : PIPE_CHUNK);
+    if (written >= 0) {
+        if (log->failing) {
+            log_warn("access log %s: writing works again", log->target);
+            log->failing = false;
+        }
+        return (size_t)written;
+    }
+    if (errno == EINTR || errno == EAGAIN) {
+        return 0;
+    }
+    if (!log->failing) {
+        log_error("access log %s: %s; lines are dropped until it works again", log->target, strerror(errno));
+        log->failing = true;
+    }
+    atomic_fetch_add_explicit(&queue->lost, count_lines(bytes, size), memory_order_relaxed);
+    return size;
+}
+
+/* Writes what the queue holds now. True when there was something. */
+static bool queue_write_out(struct access_log *log, struct access_queue *queue) {
+    uint64_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
+    uint64_t tail = atomic_load(&queue->tail);
+    bool any = head != tail;
+    while (head != tail && !log_gives_up(log)) {
+        size_t at = head % QUEUE_SIZE;
+        size_t size = tail - head < QUEUE_SIZE - at ? (size_t)(tail - head) : QUEUE_SIZE - at;
+        head += log_write_some(log, queue, queue->bytes + at, size);
+        atomic_store_explicit(&queue->head, head, memory_order_release);
+    }
+    uint64_t lost = atomic_load_explicit(&queue->lost, memory_order_relaxed);
+    if (lost != queue->lost_reported && !log->failing && head == tail) {
+        log_warn("access log %s: %lu lines were lost", log->target, (unsigned long)(lost - queue->lost_reported));
+        queue->lost_reported = lost;
+    }
+    return any;
+}
+
+static bool log_write_out(struct access_log *log) {
+    bool any = false;
+    for (struct access_queue *queue = atomic_load(&log->queues); queue != NULL; queue = queue->next) {
+        any = queue_write_out(log, queue) || any;
+    }
+    return any;
+}
+
+static void log_do_reopen(struct access_log *log) {
+    if (target_is_standard(log->target)) {
+        return;
+    }
+    int fd = target_open(log->target);
+    if (fd < 0) {
+        log_error("access log %s: cannot be opened again: %s; goes on with the old file", log->target, strerror(errno));
+        return;
+    }
+    close(log->fd);
+    log->fd = fd;
+    log->is_file = is_regular(fd);
+    log_info("access log %s: opened again", log->target);
+}
+
+/* While lines come, naps; when none came for a nap, sleeps until a worker wakes it. */
+static void log_rest(struct access_log *log, bool busy) {
+    if (busy) {
+        const struct timespec nap = {.tv_nsec = NAP_MS * 1000000L};
+        nanosleep(&nap, NULL);
+        return;
+    }
+    atomic_store(&log->asleep, true);
+    if (log_write_out(log)) {
+        atomic_store(&log->asleep, false);
+        return;
+    }
+    while (sem_wait(&log->wake) < 0 && errno == EINTR) {
+    }
+}
+
+static void *log_thread(void *argument) {
+    struct access_log *log = argument;
+    for (;;) {
+        if (atomic_exchange(&log->reopen, false)) {
+            log_write_out(log); /* lines from before belong into the old file */
+            log_do_reopen(log);
+        }
+        bool stop = atomic_load(&log->stop);
+        bool busy = log_write_out(log);
+        if (stop) {
+            return NULL;
+        }
+        log_rest(log, busy);
+    }
+}
+
+static struct access_log *access_log_open(const char *target, enum config_access_format format, struct error *error) {
+    struct access_log *log = calloc(1, sizeof *log);
+    char *copy = strdup(target);
+    if (log == NULL || copy == NULL) {
+        error_set(error, "no memory for the access log");
+        free(log);
+        free(copy);
+        return NULL;
+    }
+    log->target = copy;
+    log->format = format;
+    log->fd = target_open(target);
+    if (log->fd < 0) {
+        error_set(error, "access log %s: cannot be opened: %s", target, strerror(errno));
+        free(copy);
+        free(log);
+        return NULL;
+    }
+    log->is_file = is_regular(log->fd);
+    return log;
+}
+
+struct access_log *access_log_create(const char *target, enum config_access_format format, struct error *error) {
+    struct access_log *log = access_log_open(target, format, error);
+    if (log == NULL) {
+        return NULL;
+    }
+    check(sem_init(&log->wake, 0, 0) == 0);
+    int number = pthread_create(&log->thread, NULL, log_thread, log);
+    if (number != 0) {
+        error_set(error, "cannot start the access log's thread: %s", strerror(number));
+        sem_destroy(&log->wake);
+        free(log->target);
+        free(log);
+        return NULL;
+    }
+    return log;
+}
+
+void access_log_reopen(struct access_log *log) {
+    atomic_store(&log->reopen, true);
+    sem_post(&log->wake);
+}
+
+void access_log_destroy(struct access_log *log) {
+    if (log == NULL) {
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &log->stop_by);
+    log->stop_by.tv_sec += STOP_MS / 1000;
+    atomic_store(&log->stop, true);
+    sem_post(&log->wake);
+    pthread_join(log->thread, NULL);
+    struct access_queue *queue = atomic_load(&log->queues);
+    while (queue != NULL) {
+        struct access_queue *next = queue->next;
+        bytes_finish(&queue->line);
+        free(queue);
+        queue = next;
+    }
+    if (!target_is_standard(log->target)) {
+        close(log->fd);
+    }
+    sem_destroy(&log->wake);
+    free(log->target);
+    free(log);
+}

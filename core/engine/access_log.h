@@ -1,0 +1,56 @@
+/* One line for each session, at its end. A worker formats its lines into a bounded queue of its own; one thread writes
+ * them all. When a queue is full lines are dropped, counted, and the number is logged once there is room again: a full
+ * disk or a stuck pipe never stops a worker. */
+#ifndef MOONRING_ENGINE_ACCESS_LOG_H
+#define MOONRING_ENGINE_ACCESS_LOG_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "config/config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct access_log;
+struct access_queue;
+
+/* Texts may contain anything: they are escaped. NULL and negative times mean: there is none, and are shown as `-` in
+ * text, null in JSON. */
+struct access_record {
+    uint64_t time_ms; /* the end, since 1970 */
+    uint64_t id;
+    uint32_t worker;
+    const char *listener;
+    const char *client;
+    const char *upstream;
+    const char *server;
+    const char *server_address;
+    uint32_t tries;
+    int64_t connect_us;    /* from accept to the server's connection */
+    int64_t first_byte_us; /* from accept to the server's first byte */
+    int64_t duration_us;   /* from accept to the end */
+    uint64_t from_client_bytes;
+    uint64_t from_server_bytes;
+    const char *reason;
+    const char *ended_by;
+    const char *error; /* NULL: none */
+};
+
+/* Opens the target (stdout, stderr or a path) and starts the writer thread. */
+struct access_log *access_log_create(const char *target, enum config_access_format format, struct error *error);
+/* Writes out what is queued, for at most two seconds, then ends the thread. NULL is fine. */
+void access_log_destroy(struct access_log *log);
+/* Opens a file target again by its path. Any thread. */
+void access_log_reopen(struct access_log *log);
+
+/* A queue for one worker. Belongs to the log. NULL when memory is short. */
+struct access_queue *access_queue_create(struct access_log *log);
+/* Appends a line or drops it. Never waits. Only the worker's thread. */
+void access_queue_write(struct access_queue *queue, const struct access_record *record);
+uint64_t access_queue_lost(const struct access_queue *queue);
+
+/* Appends the record as a line, with its newline. */
+void access_record_format(const struct access_record *record, enum config_access_format format, struct bytes *line);
+
+#endif

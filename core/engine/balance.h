@@ -1,0 +1,29 @@
+/* How a session's server is chosen. The state belongs to one worker: workers balance on their own, except that the
+ * numbers of sessions (least_conn, connections_max) count those of all. */
+#ifndef MOONRING_ENGINE_BALANCE_H
+#define MOONRING_ENGINE_BALANCE_H
+
+#include "config/config.h"
+#include "engine/server.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct balance {
+    enum config_balance policy;
+    struct server *servers; /* the upstream's */
+    size_t servers_count;
+    int64_t *credits; /* ours: round_robin, one for each server */
+    uint64_t random;  /* state of a generator that is good enough to spread load */
+};
+
+/* False when memory is short. seed: any number, different for each worker. */
+bool balance_init(struct balance *balance, enum config_balance policy, struct server *servers, size_t servers_count,
+                  uint64_t seed);
+void balance_finish(struct balance *balance);
+
+/* The next server that has room and is not among the first `tried_count` of `tried`; backups only when no other is
+ * left. NULL when there is none. Changes the balance's state, not the server's. */
+struct server *balance_pick(struct balance *balance, struct server *const *tried, size_t tried_count);
+
+#endif

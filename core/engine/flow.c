@@ -1,0 +1,394 @@
+#include "engine/flow.h"
+
+#include "engine/session.h"
+
+#include <errno.h>
+
+enum {
+    BULK_WINDOW = 128 * 1024, /* how bytes come is judged once for so many */
+    BULK_RECEIVE = 32 * 1024, /* a window is bulk when its receives brought so much on average */
+    BULK_WINDOWS = 3,         /* so many in a row, and the flow is spliced */
+    SPLICE_MOVES = 16,        /* a splice is judged once for so many moves, */
+    SPLICE_MOVE = 16 * 1024,  /* and given up below this average: then copying is cheaper */
+    SPLICE_ROUNDS = 4,        /* moves in one turn; then it is the turn of others */
+};
+
+static void flow_recv_done(struct op *op, const struct completion *completion);
+static void flow_source_ready(struct op *op, const struct completion *completion);
+static void flow_send_done(struct op *op, const struct completion *completion);
+static void flow_sink_ready(struct op *op, const struct completion *completion);
+static void flow_receive(struct flow *flow);
+static void flow_send(struct flow *flow);
+
+static struct engine *engine_of(struct flow *flow) {
+    return session_of(flow)->engine;
+}
+
+static bool flow_is_over(struct flow *flow) {
+    return flow->ended || session_of(flow)->owner.closing;
+}
+
+void flow_init(struct flow *flow, bool from_server) {
+    *flow = (struct flow){.from_server = from_server};
+    struct owner *owner = &session_of(flow)->owner;
+    op_init(&flow->recv_op, owner, flow_recv_done);
+    op_init(&flow->send_op, owner, flow_send_done);
+    queue_init(&flow->queue);
+    link_init(&flow->link);
+}
+
+void flow_start(struct flow *flow) {
+    flow_receive(flow);
+}
+
+size_t flow_undelivered(const struct flow *flow) {
+    return flow->queue.bytes + (flow->splice != NULL ? flow->splice->bytes : 0);
+}
+
+static void flow_give_pipe(struct flow *flow) {
+    if (flow->splice != NULL) {
+        splice_give(&engine_of(flow)->splices, flow->splice);
+        flow->splice = NULL;
+    }
+}
+
+void flow_finish(struct flow *flow) {
+    check(!flow->recv_op.in_flight);
+    check(!flow->send_op.in_flight);
+    check(flow->message == NULL);
+    link_remove(&flow->link);
+    queue_clear(&flow->queue, &engine_of(flow)->buffers);
+    flow_give_pipe(flow);
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------------------
+ */
+
+/* Everything that came was handed to the sink: pass the end on. A broken source has no FIN to pass on; the session
+ * resets the sink instead. */
+static void flow_pass_end(struct flow *flow) {
+    struct endpoint *sink = flow_sink(flow);
+    if (!flow_source(flow)->reset && !sink->reset && kernel_shutdown_write(sink->fd) < 0) {
+        sink->reset = true; /* ENOTCONN: it has been reset, and nobody was told yet */
+    }
+    flow->ended = true;
+    session_flow_ended(session_of(flow), flow);
+}
+
+/* What is queued has nowhere to go. What the sink itself sent before it broke is still delivered by the other flow. */
+static void flow_sink_failed(struct flow *flow, int number) {
+    struct session *session = session_of(flow);
+    queue_clear(&flow->queue, &session->engine->buffers);
+    flow_give_pipe(flow);
+    flow_sink(flow)->reset = true;
+    if (session->error == NULL) {
+        session->error = error_name(-number);
+    }
+    flow->ended = true;
+    session_flow_ended(session, flow);
+}
+
+/* --- sending ---------------------------------------------------------------------------------------------------------
+ */
+
+static void flow_sent(struct flow *flow) {
+    flow->stalled_us = 0;
+    session_progress(session_of(flow));
+}
+
+/* The sink takes nothing now: wait until it does. */
+static void flow_block(struct flow *flow) {
+    struct engine *engine = engine_of(flow);
+    engine->counters.sends_blocked++;
+    flow->blocked = true;
+    link_remove(&flow->link); /* a starved flow that is blocked too has no use for a buffer now */
+    if (flow->queue.first != NULL) {
+        list_append(&engine->buffers.blocked, &flow->link);
+    }
+    if (flow->stalled_us == 0) {
+        flow->stalled_us = engine->now_us;
+        session_hurry(session_of(flow));
+    }
+    flow->send_op.done = flow_sink_ready;
+    ring_poll(engine->ring, &flow->send_op, flow_sink(flow)->fd, RING_POLL_WRITE);
+}
+
+static void flow_sink_ready(struct op *op, const struct completion *completion) {
+    struct flow *flow = container_of(op, struct flow, send_op);
+    (void)completion; /* an error shows in the next send */
+    flow->blocked = false;
+    link_remove(&flow->link);
+    if (flow_is_over(flow)) {
+        return;
+    }
+    if (flow->starved) {
+        list_append(&engine_of(flow)->buffers.starved, &flow->link);
+    }
+    flow_send(flow);
+    flow_receive(flow);
+}
+
+/* Pipe to sink. True when the pipe is empty; else the flow is blocked or over. */
+static bool flow_drain(struct flow *flow) {
+    while (flow->splice->bytes > 0) {
+        int64_t moved = splice_drain(flow->splice, flow_sink(flow)->fd);
+        if (moved > 0) {
+            flow_sent(flow);
+        } else if (moved == -EAGAIN) {
+            flow_block(flow);
+            return false;
+        } else if (moved != -EINTR) {
+            flow_sink_failed(flow, (int)moved);
+            return false;
+        }
+    }
+    flow_give_pipe(flow);
+    return true;
+}
+
+/* Hands over what there is; passes the end on when there is nothing more. */
+static void flow_send(struct flow *flow) {
+    struct engine *engine = engine_of(flow);
+    if (flow->send_op.in_flight || flow_is_over(flow)) {
+        return;
+    }
+    if (flow->splice != NULL && !flow_drain(flow)) {
+        return;
+    }
+    if (flow->queue.first != NULL) {
+        flow->message = slab_take(&engine->buffers.messages);
+        check(flow->message != NULL);
+        flow->sending = (uint32_t)queue_message(&flow->queue, flow->message);
+        flow->send_op.done = flow_send_done;
+        ring_send(engine->ring, &flow->send_op, flow_sink(flow)->fd, flow->message, engine->zero_copy_send);
+    } else if (flow->source_ended) {
+        flow_pass_end(flow);
+    }
+}
+
+static void flow_send_done(struct op *op, const struct completion *completion) {
+    struct flow *flow = container_of(op, struct flow, send_op);
+    struct engine *engine = engine_of(flow);
+    slab_give(&engine->buffers.messages, flow->message);
+    flow->message = NULL;
+    if (flow_is_over(flow)) {
+        return;
+    }
+    int result = completion->result;
+    if (result < 0 && result != -EAGAIN && result != -EINTR) {
+        flow_sink_failed(flow, result);
+        return;
+    }
+    engine->counters.sends++;
+    if (result > 0) {
+        queue_consume(&flow->queue, &engine->buffers, (size_t)result);
+        flow_sent(flow);
+    }
+    if (result != -EINTR && (result < 0 || (uint32_t)result < flow->sending)) {
+        flow_block(flow); /* a short count says that the socket is full: asking again would only say it twice */
+    } else {
+        flow_send(flow);
+    }
+    flow_receive(flow);
+}
+
+/* --- receiving -------------------------------------------------------------------------------------------------------
+ */
+
+static void flow_count(struct flow *flow, size_t size) {
+    struct engine_counters *counters = &engine_of(flow)->counters;
+    flow->bytes += size;
+    if (flow->from_server) {
+        struct session *session = session_of(flow);
+        session->first_byte_us = session->first_byte_us == 0 ? session->engine->now_us : session->first_byte_us;
+        counters->from_server_bytes += size;
+    } else {
+        counters->from_client_bytes += size;
+    }
+    flow->window_bytes += (uint32_t)size;
+    flow->window_receives++;
+}
+
+static void window_begin(struct flow *flow) {
+    flow->window_bytes = 0;
+    flow->window_receives = 0;
+}
+
+/* Do bytes come so thick that splicing pays? */
+static void flow_judge_receives(struct flow *flow) {
+    if (flow->window_bytes >= BULK_WINDOW) {
+        bool bulk = flow->window_bytes / flow->window_receives >= BULK_RECEIVE;
+        flow->bulk_windows = bulk ? (uint8_t)(flow->bulk_windows + (flow->bulk_windows < BULK_WINDOWS)) : 0;
+        window_begin(flow);
+    } else if (flow->window_receives >= 1000) {
+        flow->bulk_windows = 0;
+        window_begin(flow);
+    }
+}
+
+static bool flow_wants_splice(const struct flow *flow, const struct engine *engine) {
+    return engine->splice && !flow->spliced && flow->bulk_windows >= BULK_WINDOWS;
+}
+
+/* The queue is empty and no receive is armed: from here on bytes go through a pipe. */
+static void flow_promote(struct flow *flow) {
+    flow->bulk_windows = 0;
+    window_begin(flow);
+    if (session_set_nonblocking(session_of(flow), true)) {
+        flow->spliced = true;
+        engine_of(flow)->counters.splice_promotions++;
+    }
+}
+
+static void flow_demote(struct flow *flow) {
+    struct session *session = session_of(flow);
+    flow->spliced = false;
+    flow->bulk_windows = 0;
+    window_begin(flow);
+    session->engine->counters.splice_demotions++;
+    if (!session->from_client.spliced && !session->from_server.spliced) {
+        session_set_nonblocking(session, false);
+    }
+}
+
+/* Asks for more, if there is room for it. The request lives until it has brought as much as there was room for. */
+static void flow_receive(struct flow *flow) {
+    struct engine *engine = engine_of(flow);
+    uint32_t room = FLOW_QUEUE_MAX - flow->queue.bytes;
+    if (flow->recv_op.in_flight || flow->source_ended || flow->starved || flow_is_over(flow) ||
+        room < FLOW_QUEUE_MAX / 2 || flow->splice != NULL) {
+        return;
+    }
+    if (flow_wants_splice(flow, engine)) {
+        if (flow->queue.first != NULL) {
+            return; /* once the queue is empty */
+        }
+        flow_promote(flow);
+    }
+    int fd = flow_source(flow)->fd;
+    if (flow->spliced || flow->source_dry) {
+        flow->source_dry = false;
+        flow->recv_op.done = flow_source_ready;
+        ring_poll(engine->ring, &flow->recv_op, fd, RING_POLL_READ);
+    } else {
+        engine->counters.receives_armed++;
+        flow->recv_op.done = flow_recv_done;
+        ring_recv(engine->ring, &flow->recv_op, fd, room);
+    }
+}
+
+/* No buffer was free. Asking again at once would only burn the CPU: wait in line. */
+static void flow_starve(struct flow *flow) {
+    struct engine *engine = engine_of(flow);
+    engine->counters.starved++;
+    flow->starved = true;
+    if (!flow->blocked) {
+        list_append(&engine->buffers.starved, &flow->link);
+    }
+}
+
+void flow_resume(struct flow *flow) {
+    link_remove(&flow->link);
+    flow->starved = false;
+    flow_receive(flow);
+}
+
+void flow_evacuate(struct flow *flow) {
+    link_remove(&flow->link);
+    queue_evacuate(&flow->queue, &engine_of(flow)->buffers);
+}
+
+static void flow_received(struct flow *flow, size_t size) {
+    struct engine *engine = engine_of(flow);
+    engine->counters.receives++;
+    flow_count(flow, size);
+    flow_judge_receives(flow);
+    session_progress(session_of(flow));
+    if (flow->blocked && !link_is_in_list(&flow->link)) {
+        list_append(&engine->buffers.blocked, &flow->link);
+    }
+    flow_send(flow);
+}
+
+static void flow_source_over(struct flow *flow, int result) {
+    flow->source_ended = true;
+    session_source_over(session_of(flow), flow, result);
+    flow_send(flow);
+}
+
+static void flow_recv_done(struct op *op, const struct completion *completion) {
+    struct flow *flow = container_of(op, struct flow, recv_op);
+    int result = completion->result;
+    if (completion->has_buffer) {
+        queue_receive(&flow->queue, &engine_of(flow)->buffers, completion);
+    }
+    if (flow_is_over(flow)) {
+        if (!flow->send_op.in_flight) {
+            queue_clear(&flow->queue, &engine_of(flow)->buffers);
+        }
+        return;
+    }
+    if (result > 0) {
+        flow_received(flow, (size_t)result);
+    } else if (result == -EAGAIN) {
+        flow->source_dry = true;
+    } else if (result == -ENOBUFS) {
+        flow_starve(flow);
+    } else if (result != -EINTR && result != -ECANCELED) {
+        flow_source_over(flow, result);
+    }
+    flow_receive(flow);
+}
+
+/* --- splicing --------------------------------------------------------------------------------------------------------
+ */
+
+/* Source to pipe. True when something came. */
+static bool flow_fill(struct flow *flow) {
+    struct engine *engine = engine_of(flow);
+    flow->splice = splice_take(&engine->splices);
+    if (flow->splice == NULL) {
+        flow_demote(flow); /* every pipe holds the bytes of some slow receiver */
+        return false;
+    }
+    int64_t moved = splice_fill(flow->splice, flow_source(flow)->fd);
+    if (moved > 0) {
+        engine->counters.splice_bytes += (uint64_t)moved;
+        flow_count(flow, (size_t)moved);
+        session_progress(session_of(flow));
+        return true;
+    }
+    flow_give_pipe(flow);
+    if (moved != -EAGAIN && moved != -EINTR) {
+        flow_source_over(flow, (int)moved);
+    }
+    return false;
+}
+
+static void flow_splice(struct flow *flow) {
+    for (int round = 0; round < SPLICE_ROUNDS && flow_fill(flow); round++) {
+        flow_send(flow);
+        if (flow->splice != NULL || flow_is_over(flow)) {
+            return;
+        }
+    }
+    if (flow->spliced && flow->window_receives >= SPLICE_MOVES) {
+        bool pays = flow->window_bytes / flow->window_receives >= SPLICE_MOVE;
+        window_begin(flow);
+        if (!pays) {
+            flow_demote(flow);
+        }
+    }
+}
+
+static void flow_source_ready(struct op *op, const struct completion *completion) {
+    struct flow *flow = container_of(op, struct flow, recv_op);
+    (void)completion; /* an error shows when the source is read */
+    if (flow_is_over(flow)) {
+        return;
+    }
+    if (flow->spliced) {
+        flow_splice(flow);
+    }
+    flow_receive(flow);
+}

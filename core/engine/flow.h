@@ -1,0 +1,48 @@
+/* One direction of a session: receive from its source, queue, send to its sink, end. flow and session are one state
+ * machine in two files: a flow moves bytes, the session decides what becomes of both. */
+#ifndef MOONRING_ENGINE_FLOW_H
+#define MOONRING_ENGINE_FLOW_H
+
+#include "engine/buffer.h"
+#include "engine/engine.h"
+#include "engine/op.h"
+#include "engine/splice.h"
+
+/* A flow asks for no more bytes than this less what it holds: the bound on what a slow receiver makes us keep. */
+enum { FLOW_QUEUE_MAX = 128 * 1024 };
+
+struct flow {
+    struct op recv_op;            /* receives, or waits until the source is readable */
+    struct op send_op;            /* sends, or waits until the sink is writable (blocked) */
+    struct queue queue;           /* received and not sent yet */
+    struct ring_message *message; /* ours while send_op sends */
+    struct splice *splice;        /* ours while bytes lie in its pipe */
+    struct link link;             /* in buffers.blocked or buffers.starved */
+    uint64_t bytes;               /* received so far */
+    uint64_t stalled_us;          /* since when the sink has taken no byte although some wait; 0: it does */
+    uint32_t sending;             /* bytes that send_op offers */
+    uint32_t window_bytes;        /* for the choice between receive and splice: since the window began */
+    uint16_t window_receives;
+    uint8_t bulk_windows; /* in a row */
+    bool from_server;     /* else from the client */
+    bool blocked;         /* waits for the sink */
+    bool starved;         /* waits for a buffer */
+    bool spliced;         /* the bulk path is on */
+    bool source_dry;      /* the source is non-blocking and had nothing: poll before receiving */
+    bool source_ended;    /* its end, or an error, was received: nothing more comes */
+    bool ended;           /* everything was passed on, with the FIN; or the sink is broken */
+};
+
+void flow_init(struct flow *flow, bool from_server);
+/* Both ends are connected: begins to receive. */
+void flow_start(struct flow *flow);
+/* Buffers are free again: tries once more. Takes it out of buffers.starved. */
+void flow_resume(struct flow *flow);
+/* Moves what a blocked flow holds in the ring's buffers to the heap. Takes it out of buffers.blocked. */
+void flow_evacuate(struct flow *flow);
+/* Bytes that were received and not handed to the sink's kernel. */
+size_t flow_undelivered(const struct flow *flow);
+/* Gives everything back. Nothing may be in flight. */
+void flow_finish(struct flow *flow);
+
+#endif

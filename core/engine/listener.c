@@ -1,0 +1,319 @@
+#include "engine/listener.h"
+
+#include "base/log.h"
+#include "engine/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PAUSE_MS = 100, /* a paused acceptor looks again so often; usually a session that ends wakes it earlier */
+    REPORT_AGAIN_US = 10 * 1000 * 1000,
+    DRAIN_ACCEPTS = 65536, /* accepts when stopping: a bound, not an aim */
+};
+
+static void acceptor_accepted(struct op *op, const struct completion *completion);
+static void acceptor_cancelled(struct op *op, const struct completion *completion);
+static void acceptor_fired(struct timer *timer);
+static void acceptor_release(struct owner *owner);
+
+static void acceptor_arm(struct acceptor *acceptor) {
+    acceptor->state = ACCEPTOR_ARMED;
+    if (!acceptor->accept_op.in_flight) {
+        ring_accept(acceptor->engine->ring, &acceptor->accept_op, acceptor->fd);
+    }
+}
+
+struct acceptor *acceptor_create(struct engine *engine, struct listener *listener, int fd, struct list *acceptors) {
+    struct acceptor *acceptor = malloc(sizeof *acceptor);
+    if (acceptor == NULL) {
+        return NULL;
+    }
+    *acceptor = (struct acceptor){.engine = engine, .listener = listener, .fd = fd};
+    owner_init(&acceptor->owner, &engine->released, acceptor_release);
+    link_init(&acceptor->link);
+    op_init(&acceptor->accept_op, &acceptor->owner, acceptor_accepted);
+    op_init(&acceptor->cancel_op, &acceptor->owner, acceptor_cancelled);
+    timer_init(&acceptor->timer, acceptor_fired);
+    list_append(acceptors, &acceptor->link);
+    acceptor_arm(acceptor);
+    return acceptor;
+}
+
+bool acceptor_is_waiting(const struct acceptor *acceptor) {
+    return acceptor->state == ACCEPTOR_PAUSED || acceptor->parked_count > 0;
+}
+
+/* --- limits ----------------------------------------------------------------------------------------------------------
+ */
+
+static bool quota_enter(struct quota *quota) {
+    uint32_t active = atomic_fetch_add_explicit(&quota->active, 1, memory_order_relaxed) + 1;
+    if (quota->max != 0 && active > quota->max) {
+        atomic_fetch_sub_explicit(&quota->active, 1, memory_order_relaxed);
+        return false;
+    }
+    return true;
+}
+
+static void quota_leave(struct quota *quota) {
+    uint32_t before = atomic_fetch_sub_explicit(&quota->active, 1, memory_order_relaxed);
+    check(before > 0);
+}
+
+static bool listener_enter(struct listener *listener) {
+    if (!quota_enter(&listener->quota)) {
+        return false;
+    }
+    if (!quota_enter(listener->process)) {
+        quota_leave(&listener->quota);
+        return false;
+    }
+    return true;
+}
+
+bool listener_leave(struct listener *listener) {
+    quota_leave(&listener->quota);
+    quota_leave(listener->process);
+    return atomic_load_explicit(&listener->process->waiting, memory_order_relaxed) > 0;
+}
+
+/* A pause is reported when the listener had none for a while: at the limit they come by the thousand. */
+static bool listener_should_report(struct listener *listener, const struct engine *engine) {
+    uint64_t last_us = atomic_exchange(&listener->paused_us, engine->now_us);
+    return last_us == 0 || engine->now_us - last_us > REPORT_AGAIN_US;
+}
+
+static void listener_report_limit(struct listener *listener, const struct engine *engine) {
+    if (!listener_should_report(listener, engine)) {
+        return;
+    }
+    bool own = listener->quota.max != 0 && atomic_load(&listener->quota.active) >= listener->quota.max;
+    log_warn("listener %s: %s of %u is reached: new clients wait in the kernel's queue", listener->settings.listener,
+             own ? "limits.max_connections" : "process.max_connections",
+             own ? listener->quota.max : listener->process->max);
+}
+
+static void listener_report_exhaustion(struct listener *listener, const struct engine *engine, int number) {
+    if (listener_should_report(listener, engine)) {
+        log_error("listener %s: cannot accept: %s: new clients wait in the kernel's queue; raise the limit of "
+                  "descriptors (`ulimit -n`) or lower process.max_connections",
+                  listener->settings.listener, strerror(number));
+    }
+}
+
+/* --- parked clients --------------------------------------------------------------------------------------------------
+ */
+
+static bool parked_append(struct acceptor *acceptor, int fd) {
+    if (acceptor->parked_first + acceptor->parked_count == acceptor->parked_capacity) {
+        uint32_t capacity = acceptor->parked_count * 2 + 16;
+        int *parked = malloc(capacity * sizeof *parked);
+        if (parked == NULL) {
+            return false;
+        }
+        if (acceptor->parked_count > 0) {
+            memcpy(parked, acceptor->parked + acceptor->parked_first, acceptor->parked_count * sizeof *parked);
+        }
+        free(acceptor->parked);
+        acceptor->parked = parked;
+        acceptor->parked_first = 0;
+        acceptor->parked_capacity = capacity;
+    }
+    acceptor->parked[acceptor->parked_first + acceptor->parked_count++] = fd;
+    return true;
+}
+
+static void parked_close(struct acceptor *acceptor) {
+    while (acceptor->parked_count > 0) {
+        kernel_close(acceptor->parked[acceptor->parked_first++]);
+        acceptor->parked_count--;
+    }
+    free(acceptor->parked);
+    acceptor->parked = NULL;
+    acceptor->parked_first = 0;
+    acceptor->parked_capacity = 0;
+}
+
+/* While somebody waits, every session that ends says so. A race only costs PAUSE_MS. */
+static void acceptor_count_waiting(struct acceptor *acceptor) {
+    bool waiting = acceptor_is_waiting(acceptor);
+    if (waiting == acceptor->waiting) {
+        return;
+    }
+    acceptor->waiting = waiting;
+    if (waiting) {
+        atomic_fetch_add_explicit(&acceptor->listener->process->waiting, 1, memory_order_relaxed);
+    } else {
+        atomic_fetch_sub_explicit(&acceptor->listener->process->waiting, 1, memory_order_relaxed);
+    }
+}
+
+/* --- accepting -------------------------------------------------------------------------------------------------------
+ */
+
+static void acceptor_cancel(struct acceptor *acceptor) {
+    if (acceptor->accept_op.in_flight && !acceptor->cancel_op.in_flight) {
+        ring_cancel_fd(acceptor->engine->ring, &acceptor->cancel_op, acceptor->fd);
+    }
+}
+
+static void acceptor_pause(struct acceptor *acceptor) {
+    if (acceptor->state == ACCEPTOR_ARMED) {
+        acceptor->state = ACCEPTOR_PAUSED;
+        acceptor_cancel(acceptor);
+    }
+    acceptor_count_waiting(acceptor);
+    if (!timer_is_set(&acceptor->timer)) {
+        wheel_set(&acceptor->engine->wheel, &acceptor->timer, engine_now_ms(acceptor->engine) + PAUSE_MS);
+    }
+}
+
+/* The client's place has been counted. */
+static void acceptor_open(struct acceptor *acceptor, int fd) {
+    struct listener *listener = acceptor->listener;
+    atomic_fetch_add_explicit(&listener->accepted_total, 1, memory_order_relaxed);
+    if (!session_open(acceptor->engine, listener, &listener->settings, fd)) {
+        listener_leave(listener);
+    }
+}
+
+static void acceptor_take(struct acceptor *acceptor, int fd) {
+    if (acceptor->parked_count == 0 && listener_enter(acceptor->listener)) {
+        acceptor_open(acceptor, fd);
+        return;
+    }
+    acceptor->engine->counters.accepts_limited++;
+    listener_report_limit(acceptor->listener, acceptor->engine);
+    if (!parked_append(acceptor, fd)) {
+        kernel_close(fd);
+    }
+    acceptor_pause(acceptor);
+}
+
+static void acceptor_open_parked(struct acceptor *acceptor) {
+    while (acceptor->parked_count > 0 && listener_enter(acceptor->listener)) {
+        int fd = acceptor->parked[acceptor->parked_first++];
+        acceptor->parked_count--;
+        acceptor_open(acceptor, fd);
+    }
+    if (acceptor->parked_count == 0) {
+        acceptor->parked_first = 0;
+    }
+}
+
+/* Room is tried by taking a place and giving it back. */
+static bool listener_has_room(struct listener *listener) {
+    bool room = listener_enter(listener);
+    if (room) {
+        listener_leave(listener);
+    }
+    return room;
+}
+
+void acceptor_resume(struct acceptor *acceptor) {
+    acceptor_open_parked(acceptor);
+    if (acceptor->state != ACCEPTOR_PAUSED || acceptor->cancel_op.in_flight) {
+        return;
+    }
+    if (acceptor->parked_count == 0 && listener_has_room(acceptor->listener)) {
+        wheel_stop(&acceptor->timer);
+        acceptor_arm(acceptor);
+        acceptor_count_waiting(acceptor);
+    } else {
+        acceptor_pause(acceptor);
+    }
+}
+
+static void acceptor_fired(struct timer *timer) {
+    struct acceptor *acceptor = container_of(timer, struct acceptor, timer);
+    acceptor_resume(acceptor);
+}
+
+/* Out of descriptors or memory: accepting again at once would fail again at once. */
+static void acceptor_exhausted(struct acceptor *acceptor, int number) {
+    acceptor->engine->counters.accepts_exhausted++;
+    listener_report_exhaustion(acceptor->listener, acceptor->engine, number);
+    acceptor->state = ACCEPTOR_PAUSED;
+    acceptor_pause(acceptor);
+}
+
+static bool is_exhaustion(int number) {
+    return number == EMFILE || number == ENFILE || number == ENOMEM || number == ENOBUFS;
+}
+
+static void acceptor_settle(struct acceptor *acceptor);
+
+static void acceptor_accepted(struct op *op, const struct completion *completion) {
+    struct acceptor *acceptor = container_of(op, struct acceptor, accept_op);
+    if (completion->result >= 0) {
+        acceptor_take(acceptor, completion->result);
+    } else if (is_exhaustion(-completion->result) && acceptor->state == ACCEPTOR_ARMED) {
+        acceptor_exhausted(acceptor, -completion->result);
+    }
+    /* Anything else (ECONNABORTED, EINTR, a client that is gone) is about one client: go on. */
+    if (completion->more) {
+        return;
+    }
+    if (acceptor->state == ACCEPTOR_ARMED) {
+        acceptor_arm(acceptor);
+    }
+    acceptor_settle(acceptor);
+}
+
+static void acceptor_cancelled(struct op *op, const struct completion *completion) {
+    (void)completion;
+    struct acceptor *acceptor = container_of(op, struct acceptor, cancel_op);
+    acceptor_settle(acceptor);
+}
+
+/* --- stopping --------------------------------------------------------------------------------------------------------
+ */
+
+/* Takes whoever has connected already: the kernel would reset them. */
+static void acceptor_empty_queue(struct acceptor *acceptor) {
+    for (int i = 0; i < DRAIN_ACCEPTS; i++) {
+        int fd = kernel_accept(acceptor->fd);
+        if (fd < 0) {
+            return;
+        }
+        if (listener_enter(acceptor->listener)) {
+            acceptor_open(acceptor, fd);
+        } else {
+            kernel_close(fd);
+        }
+    }
+}
+
+/* Once the cancelled accept and its cancel are over, the queue is ours alone. */
+static void acceptor_settle(struct acceptor *acceptor) {
+    if (acceptor->state != ACCEPTOR_DRAINING || acceptor->accept_op.in_flight || acceptor->cancel_op.in_flight) {
+        return;
+    }
+    acceptor_open_parked(acceptor);
+    acceptor_empty_queue(acceptor);
+    parked_close(acceptor);
+    acceptor->state = ACCEPTOR_CLOSED;
+    acceptor_count_waiting(acceptor);
+    owner_close(&acceptor->owner);
+}
+
+void acceptor_stop(struct acceptor *acceptor) {
+    if (acceptor->state == ACCEPTOR_DRAINING || acceptor->state == ACCEPTOR_CLOSED) {
+        return;
+    }
+    acceptor->state = ACCEPTOR_DRAINING;
+    wheel_stop(&acceptor->timer);
+    acceptor_cancel(acceptor);
+    acceptor_settle(acceptor);
+}
+
+static void acceptor_release(struct owner *owner) {
+    struct acceptor *acceptor = container_of(owner, struct acceptor, owner);
+    struct engine *engine = acceptor->engine;
+    int fd = acceptor->fd;
+    link_remove(&acceptor->link);
+    free(acceptor);
+    engine->acceptor_ended(engine, fd);
+}

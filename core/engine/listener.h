@@ -1,0 +1,61 @@
+/* Accepting. A listener is shared by all workers; each worker accepts on its own socket of each address (an acceptor).
+ *
+ * A limit that is reached, or a process without descriptors, pauses the acceptors: clients wait in the kernel's queue.
+ * What a multishot accept had already brought beyond the limit is parked: accepted, but not opened until there is
+ * room, which for the client is the same queue. */
+#ifndef MOONRING_ENGINE_LISTENER_H
+#define MOONRING_ENGINE_LISTENER_H
+
+#include "engine/engine.h"
+#include "engine/settings.h"
+
+#include <stdatomic.h>
+
+/* A bound on a number of sessions, over all workers. */
+struct quota {
+    _Atomic uint32_t active;
+    uint32_t max;             /* 0: off */
+    _Atomic uint32_t waiting; /* acceptors that want to know when there is room; counted in the process' quota */
+};
+
+struct listener {
+    struct settings settings;
+    struct quota quota;
+    struct quota *process; /* of all listeners together */
+    _Atomic uint64_t accepted_total;
+    _Atomic uint64_t paused_us; /* when an acceptor was last paused; 0: never */
+};
+
+enum acceptor_state { ACCEPTOR_ARMED, ACCEPTOR_PAUSED, ACCEPTOR_DRAINING, ACCEPTOR_CLOSED };
+
+struct acceptor {
+    struct owner owner;
+    struct link link; /* in its worker's acceptors */
+    struct engine *engine;
+    struct listener *listener;
+    struct op accept_op;
+    struct op cancel_op;
+    struct timer timer; /* looks again while it is paused */
+    int fd;             /* the process' */
+    bool waiting;       /* counted in the process' quota */
+    uint8_t state;      /* enum acceptor_state */
+    int *parked;        /* ours; accepted descriptors that wait for room, the first at parked_first */
+    uint32_t parked_first;
+    uint32_t parked_count;
+    uint32_t parked_capacity;
+};
+
+/* A session that the listener had counted has gone. True when some acceptor waits for room. */
+bool listener_leave(struct listener *listener);
+
+/* Begins to accept on fd. The acceptor is on the list until it has stopped, and frees itself then. NULL when memory is
+ * short. */
+struct acceptor *acceptor_create(struct engine *engine, struct listener *listener, int fd, struct list *acceptors);
+/* Opens what is parked and accepts again, as far as there is room. */
+void acceptor_resume(struct acceptor *acceptor);
+bool acceptor_is_waiting(const struct acceptor *acceptor);
+/* Takes whoever waits in the kernel's queue, then stops: engine->acceptor_ended is called, and the socket may be
+ * closed. */
+void acceptor_stop(struct acceptor *acceptor);
+
+#endif

@@ -1,0 +1,85 @@
+/* One request that the kernel may hold, and the owner of the memory it points into.
+ *
+ * The rule that keeps this program safe: an op is embedded in its owner, the owner counts what the kernel still holds,
+ * and memory goes back in one place only, after the last completion. A cancel is itself an op. */
+#ifndef MOONRING_ENGINE_OP_H
+#define MOONRING_ENGINE_OP_H
+
+#include "base/check.h"
+#include "base/list.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct op;
+struct owner;
+
+/* What a request came to. */
+struct completion {
+    int result;      /* bytes, a descriptor or 0; -errno when it failed */
+    bool more;       /* the request lives on and will complete again */
+    bool has_buffer; /* a receive took buffers: `buffer` is the first, the others follow (ring_buffer_after) */
+    uint16_t buffer;
+};
+
+/* Runs on the ring's thread, never inside the call that started the op. */
+typedef void op_done_fn(struct op *op, const struct completion *completion);
+typedef void owner_release_fn(struct owner *owner);
+
+struct op {
+    op_done_fn *done;
+    struct owner *owner;
+    int32_t kept_result; /* ring.c: of a zero-copy send, until its notification */
+    uint8_t kind;        /* ring.c: enum of what was asked, for traces */
+    bool in_flight;      /* from the call that started it to its last completion */
+};
+
+struct owner {
+    uint32_t held;         /* requests in flight, and suspended hooks, that still point into the owner */
+    bool closing;          /* nothing new may be started; released once held is 0 */
+    struct link link;      /* in *released while it waits for release */
+    struct list *released; /* the worker's, run at the end of its turn */
+    owner_release_fn *release;
+};
+
+static inline void op_init(struct op *op, struct owner *owner, op_done_fn *done) {
+    *op = (struct op){.done = done, .owner = owner};
+}
+
+static inline void owner_init(struct owner *owner, struct list *released, owner_release_fn *release) {
+    *owner = (struct owner){.released = released, .release = release};
+    link_init(&owner->link);
+}
+
+static inline void owner_hold(struct owner *owner) {
+    check(!owner->closing || owner->held > 0); /* a released owner cannot be held again */
+    owner->held++;
+}
+
+static inline void owner_drop(struct owner *owner) {
+    check(owner->held > 0);
+    owner->held--;
+    if (owner->held == 0 && owner->closing) {
+        list_append(owner->released, &owner->link);
+    }
+}
+
+/* Begins the end of an owner: it is released at the end of the turn in which nothing holds it any more. Once only. */
+static inline void owner_close(struct owner *owner) {
+    check(!owner->closing);
+    owner->closing = true;
+    if (owner->held == 0) {
+        list_append(owner->released, &owner->link);
+    }
+}
+
+/* Releases every owner on the list. The worker calls it at the end of its turn: nobody frees "now". */
+static inline void owners_release(struct list *released) {
+    for (struct link *link = list_pop(released); link != NULL; link = list_pop(released)) {
+        struct owner *owner = container_of(link, struct owner, link);
+        check(owner->held == 0);
+        owner->release(owner);
+    }
+}
+
+#endif

@@ -1,0 +1,55 @@
+#include "engine/reason.h"
+
+const char *close_reason_name(enum close_reason reason) {
+    switch (reason) {
+    case CLOSE_CLIENT_FIN:
+        return "client_fin";
+    case CLOSE_SERVER_FIN:
+        return "server_fin";
+    case CLOSE_CLIENT_RESET:
+        return "client_reset";
+    case CLOSE_SERVER_RESET:
+        return "server_reset";
+    case CLOSE_TIMEOUT_CONNECT:
+        return "timeout_connect";
+    case CLOSE_TIMEOUT_IDLE:
+        return "timeout_idle";
+    case CLOSE_TIMEOUT_HALF_CLOSE:
+        return "timeout_half_close";
+    case CLOSE_TIMEOUT_SEND_STALL:
+        return "timeout_send_stall";
+    case CLOSE_TIMEOUT_LIFETIME:
+        return "timeout_lifetime";
+    case CLOSE_NO_SERVER:
+        return "no_server";
+    case CLOSE_UPSTREAM_FULL:
+        return "upstream_full";
+    case CLOSE_SHUTDOWN:
+        return "shutdown";
+    case CLOSE_RESOURCES:
+        return "resources";
+    }
+    return "unknown";
+}
+
+const char *close_reason_ended_by(enum close_reason reason) {
+    switch (reason) {
+    case CLOSE_CLIENT_FIN:
+    case CLOSE_CLIENT_RESET:
+        return "client";
+    case CLOSE_SERVER_FIN:
+    case CLOSE_SERVER_RESET:
+        return "server";
+    case CLOSE_TIMEOUT_CONNECT:
+    case CLOSE_TIMEOUT_IDLE:
+    case CLOSE_TIMEOUT_HALF_CLOSE:
+    case CLOSE_TIMEOUT_SEND_STALL:
+    case CLOSE_TIMEOUT_LIFETIME:
+    case CLOSE_NO_SERVER:
+    case CLOSE_UPSTREAM_FULL:
+    case CLOSE_SHUTDOWN:
+    case CLOSE_RESOURCES:
+        return "moonring";
+    }
+    return "moonring";
+}

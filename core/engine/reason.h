@@ -1,0 +1,26 @@
+/* Why a session ended: one list for the access log, counters and messages. */
+#ifndef MOONRING_ENGINE_REASON_H
+#define MOONRING_ENGINE_REASON_H
+
+enum close_reason {
+    CLOSE_CLIENT_FIN,   /* both sides ended in order, the client first */
+    CLOSE_SERVER_FIN,   /* the server first */
+    CLOSE_CLIENT_RESET, /* the client's connection broke or was reset */
+    CLOSE_SERVER_RESET,
+    CLOSE_TIMEOUT_CONNECT, /* the last server that was tried did not answer in time */
+    CLOSE_TIMEOUT_IDLE,
+    CLOSE_TIMEOUT_HALF_CLOSE,
+    CLOSE_TIMEOUT_SEND_STALL,
+    CLOSE_TIMEOUT_LIFETIME,
+    CLOSE_NO_SERVER,     /* every try failed */
+    CLOSE_UPSTREAM_FULL, /* every server has its max_connections */
+    CLOSE_SHUTDOWN,      /* moonring stops */
+    CLOSE_RESOURCES,     /* descriptors or memory ran out */
+};
+enum { CLOSE_REASONS = CLOSE_RESOURCES + 1 };
+
+const char *close_reason_name(enum close_reason reason);
+/* client, server or moonring. */
+const char *close_reason_ended_by(enum close_reason reason);
+
+#endif

@@ -1,0 +1,29 @@
+/* One member of an upstream. It belongs to the process: all workers share it, so what changes is atomic. */
+#ifndef MOONRING_ENGINE_SERVER_H
+#define MOONRING_ENGINE_SERVER_H
+
+#include "base/address.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct server {
+    char *name;         /* ours */
+    char *address_text; /* ours; for logs */
+    struct address address;
+    uint32_t weight;
+    uint32_t connections_max; /* 0: off */
+    bool backup;
+
+    _Atomic uint32_t active;          /* sessions that connect or are connected */
+    _Atomic uint64_t connected_total; /* tries that succeeded */
+    _Atomic uint64_t failed_total;    /* tries that did not */
+};
+
+/* Counts one more session, unless the server has connections_max already: then false. */
+bool server_enter(struct server *server);
+void server_leave(struct server *server);
+bool server_has_room(const struct server *server);
+
+#endif

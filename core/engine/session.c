@@ -1,0 +1,535 @@
+#include "engine/session.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void session_release(struct owner *owner);
+static void session_fired(struct timer *timer);
+static void session_connect(struct session *session);
+static void session_connect_done(struct op *op, const struct completion *completion);
+static void session_client_cancelled(struct op *op, const struct completion *completion);
+static void session_backend_cancelled(struct op *op, const struct completion *completion);
+
+static void session_enter(struct session *session, enum session_state state, const char *doing) {
+    session->state = (uint8_t)state;
+    session->doing = doing;
+}
+
+/* --- opening ---------------------------------------------------------------------------------------------------------
+ */
+
+/* Asked for at once: a client that is gone has no address any more. */
+static void session_note_peer(struct session *session) {
+    struct address address;
+    if (session->engine->access_log == NULL || kernel_peer_address(session->client.fd, &address) < 0) {
+        return;
+    }
+    session->peer.family = (sa_family_t)address_family(&address);
+    if (session->peer.family == AF_INET) {
+        session->peer.v4 = address.v4;
+    } else if (session->peer.family == AF_INET6) {
+        session->peer.v6 = address.v6;
+    }
+}
+
+static void session_init(struct session *session, struct engine *engine) {
+    *session = (struct session){.engine = engine, .started_us = engine->now_us, .progress_us = engine->now_us};
+    owner_init(&session->owner, &engine->released, session_release);
+    link_init(&session->link);
+    timer_init(&session->timer, session_fired);
+    op_init(&session->connect_op, &session->owner, session_connect_done);
+    op_init(&session->client.cancel_op, &session->owner, session_client_cancelled);
+    op_init(&session->backend.cancel_op, &session->owner, session_backend_cancelled);
+    flow_init(&session->from_client, false);
+    flow_init(&session->from_server, true);
+    session->client.fd = -1;
+    session->backend.fd = -1;
+    session->peer.family = AF_UNSPEC;
+}
+
+bool session_open(struct engine *engine, struct listener *listener, const struct settings *settings, int fd) {
+    struct session *session = slab_take(&engine->sessions_slab);
+    if (session == NULL) {
+        kernel_close(fd);
+        return false;
+    }
+    session_init(session, engine);
+    session->listener = listener;
+    session->settings = settings;
+    session->client.fd = fd;
+    session->id = engine->next_session_id++;
+    list_append(&engine->sessions, &session->link);
+    engine->sessions_count++;
+    engine->counters.sessions_opened++;
+    session_note_peer(session);
+    session_connect(session);
+    return true;
+}
+
+/* --- connecting ------------------------------------------------------------------------------------------------------
+ */
+
+static uint64_t deadline_in_ms(const struct session *session, uint64_t wait_ms) {
+    return wait_ms == 0 ? UINT64_MAX : session->engine->now_us + wait_ms * 1000;
+}
+
+/* A server that has room, counted in; or NULL. A place may go to another worker between the look and the count. */
+static struct server *session_pick(struct session *session) {
+    struct balance *balance = &session->engine->balances[session->settings->upstream_index];
+    struct retry *retry = session->retry;
+    for (size_t i = 0; i <= balance->servers_count; i++) {
+        struct server *server =
+            balance_pick(balance, retry == NULL ? NULL : retry->tried, retry == NULL ? 0 : retry->tried_count);
+        if (server == NULL || server_enter(server)) {
+            return server;
+        }
+    }
+    return NULL;
+}
+
+/* Every server was tried: wait a little, then begin with all of them again. */
+static void session_back_off(struct session *session) {
+    session->retry->tried_count = 0;
+    session->backing_off = true;
+    session->deadline_us = session->engine->now_us + session->settings->upstream->retry_backoff_ms * 1000;
+    session->doing = "waits before it tries the servers again";
+    session_hurry(session);
+}
+
+static void session_no_server(struct session *session) {
+    bool tried_all = session->retry != NULL && session->retry->tried_count > 0;
+    if (tried_all && session->tries < session->settings->upstream->retry_attempts) {
+        session_back_off(session);
+    } else if (session->tries > 0) {
+        session_close(session, session->timed_out ? CLOSE_TIMEOUT_CONNECT : CLOSE_NO_SERVER);
+    } else {
+        session->error = "every server of the upstream has its max_connections";
+        session_close(session, CLOSE_UPSTREAM_FULL);
+    }
+}
+
+static void session_connect(struct session *session) {
+    const struct settings *settings = session->settings;
+    struct engine *engine = session->engine;
+    session->server = session_pick(session);
+    if (session->server == NULL) {
+        session_no_server(session);
+        return;
+    }
+    const struct address *address = &session->server->address;
+    int fd = kernel_socket(address_family(address));
+    if (fd < 0) {
+        session->error = error_name(-fd);
+        session_close(session, CLOSE_RESOURCES);
+        return;
+    }
+    kernel_set_tcp(fd, address_family(address), &settings->tcp);
+    session->backend.fd = fd;
+    session->tries++;
+    session->timed_out = false;
+    uint64_t upstream_ms = settings->upstream->connect_ms;
+    session->deadline_us =
+        deadline_in_ms(session, upstream_ms != UINT64_MAX ? upstream_ms : settings->timeouts.connect_ms);
+    session_enter(session, SESSION_CONNECTING, "connects to the server");
+    engine->counters.connects++;
+    ring_connect(engine->ring, &session->connect_op, fd, address);
+    session_hurry(session);
+}
+
+static void session_relay(struct session *session) {
+    atomic_fetch_add_explicit(&session->server->connected_total, 1, memory_order_relaxed);
+    session->connected_us = session->engine->now_us;
+    session->error = NULL; /* of earlier tries */
+    if (session->retry != NULL) {
+        slab_give(&session->engine->retries_slab, session->retry);
+        session->retry = NULL;
+    }
+    session_enter(session, SESSION_RELAYING, "relays");
+    session_progress(session);
+    flow_start(&session->from_client);
+    flow_start(&session->from_server);
+    session_hurry(session);
+}
+
+/* False: no memory to remember it by, so there is no next try either. */
+static bool session_remember_try(struct session *session) {
+    if (session->retry == NULL) {
+        session->retry = slab_take(&session->engine->retries_slab);
+        if (session->retry == NULL) {
+            return false;
+        }
+        session->retry->tried_count = 0;
+    }
+    struct retry *retry = session->retry;
+    check(retry->tried_count < SESSION_TRIES_MAX);
+    retry->tried[retry->tried_count++] = session->server;
+    return true;
+}
+
+static void session_leave_server(struct session *session) {
+    if (session->server != NULL) {
+        server_leave(session->server);
+    }
+}
+
+static void session_try_failed(struct session *session, int number) {
+    struct engine *engine = session->engine;
+    engine->counters.connects_failed++;
+    atomic_fetch_add_explicit(&session->server->failed_total, 1, memory_order_relaxed);
+    session->error = session->timed_out ? "connect timed out" : error_name(-number);
+    kernel_close(session->backend.fd);
+    session->backend.fd = -1;
+    bool again = session->tries < session->settings->upstream->retry_attempts && session_remember_try(session);
+    session_leave_server(session);
+    session->server = NULL;
+    if (again) {
+        engine->counters.retries++;
+        session_connect(session);
+    } else {
+        session_close(session, session->timed_out ? CLOSE_TIMEOUT_CONNECT : CLOSE_NO_SERVER);
+    }
+}
+
+/* Goes on when both the connect and a cancel of it are over: a descriptor must not be closed, and its number used
+ * again, while a cancel by that number is on its way. */
+static void session_connect_settled(struct session *session) {
+    if (session->owner.closing || session->connect_op.in_flight || session->backend.cancel_op.in_flight) {
+        return;
+    }
+    if (session->connect_result == 0) {
+        session_relay(session);
+    } else {
+        session_try_failed(session, session->connect_result);
+    }
+}
+
+static void session_connect_done(struct op *op, const struct completion *completion) {
+    struct session *session = container_of(op, struct session, connect_op);
+    session->connect_result = completion->result;
+    session_connect_settled(session);
+}
+
+static void session_backend_cancelled(struct op *op, const struct completion *completion) {
+    (void)completion;
+    struct session *session = container_of(op, struct session, backend.cancel_op);
+    if (session->state == SESSION_CONNECTING) {
+        session_connect_settled(session);
+    }
+}
+
+static void session_client_cancelled(struct op *op, const struct completion *completion) {
+    (void)op; /* only a closing session cancels there: it waits for this to be released */
+    (void)completion;
+}
+
+/* --- relaying --------------------------------------------------------------------------------------------------------
+ */
+
+bool session_set_nonblocking(struct session *session, bool nonblocking) {
+    if (session->nonblocking == nonblocking) {
+        return true;
+    }
+    if (kernel_set_nonblocking(session->client.fd, nonblocking) < 0 ||
+        kernel_set_nonblocking(session->backend.fd, nonblocking) < 0) {
+        return false;
+    }
+    session->nonblocking = nonblocking;
+    return true;
+}
+
+void session_source_over(struct session *session, struct flow *flow, int result) {
+    if (!session->fin_seen) {
+        session->fin_seen = true;
+        session->client_first = !flow->from_server;
+    }
+    if (result < 0) {
+        flow_source(flow)->reset = true;
+        session->error = error_name(-result);
+    }
+    session_progress(session);
+}
+
+static enum close_reason reset_reason(const struct session *session) {
+    return session->client.reset ? CLOSE_CLIENT_RESET : CLOSE_SERVER_RESET;
+}
+
+/* A reset overtakes data: it is passed on only when the receiver's kernel has acknowledged all that was delivered.
+ * (A reset at once destroyed all but 4 KiB of 3 MB.) */
+static void session_look_at_unsent(struct session *session) {
+    struct endpoint *receiver = session->client.reset ? &session->backend : &session->client;
+    int unsent = receiver->reset ? 0 : kernel_unsent(receiver->fd);
+    if (unsent <= 0) {
+        session_close(session, reset_reason(session));
+        return;
+    }
+    if ((uint32_t)unsent != session->unsent) {
+        session->unsent = (uint32_t)unsent;
+        session_progress(session);
+    }
+    session->look_ms = session->look_ms == 0 ? 1 : session->look_ms < 50 ? session->look_ms * 2 : session->look_ms;
+    session->deadline_us = session->engine->now_us + (uint64_t)session->look_ms * 1000;
+    session_hurry(session);
+}
+
+static void session_pass_reset(struct session *session) {
+    session_enter(session, SESSION_RESETTING, "waits for the receiver to take what came before a reset");
+    session_progress(session);
+    session_look_at_unsent(session);
+}
+
+void session_flow_ended(struct session *session, struct flow *flow) {
+    struct flow *other = flow->from_server ? &session->from_client : &session->from_server;
+    if (session->state != SESSION_RELAYING) {
+        if (session->client.reset && session->backend.reset) {
+            session_close(session, reset_reason(session)); /* RESETTING: the receiver is gone too */
+        }
+        return;
+    }
+    if (flow_source(flow)->reset || (other->ended && flow_sink(flow)->reset)) {
+        session_pass_reset(session);
+    } else if (other->ended) {
+        session_close(session, session->client_first ? CLOSE_CLIENT_FIN : CLOSE_SERVER_FIN);
+    } else {
+        session->doing =
+            flow->from_server ? "relays what the client still sends" : "relays what the server still sends";
+        session_progress(session);
+        session_hurry(session);
+    }
+}
+
+/* --- time ------------------------------------------------------------------------------------------------------------
+ */
+
+/* A deadline and what becomes of the session when it passes. */
+struct deadline {
+    uint64_t us;
+    enum close_reason reason;
+};
+
+static void deadline_add(struct deadline *earliest, uint64_t from_us, uint64_t wait_ms, enum close_reason reason) {
+    if (wait_ms != 0 && from_us + wait_ms * 1000 < earliest->us) {
+        *earliest = (struct deadline){.us = from_us + wait_ms * 1000, .reason = reason};
+    }
+}
+
+static void deadline_add_stall(struct deadline *earliest, const struct session *session, const struct flow *flow) {
+    if (flow->stalled_us != 0) {
+        deadline_add(earliest, flow->stalled_us, session->settings->timeouts.send_stall_ms, CLOSE_TIMEOUT_SEND_STALL);
+    }
+}
+
+/* The earliest of the deadlines that end the session. */
+static struct deadline session_deadline(const struct session *session) {
+    const struct config_timeouts *timeouts = &session->settings->timeouts;
+    struct deadline earliest = {.us = UINT64_MAX, .reason = CLOSE_TIMEOUT_LIFETIME};
+    deadline_add(&earliest, session->started_us, timeouts->max_lifetime_ms, CLOSE_TIMEOUT_LIFETIME);
+    if (session->state == SESSION_RELAYING) {
+        deadline_add(&earliest, session->progress_us, timeouts->idle_ms, CLOSE_TIMEOUT_IDLE);
+        if (session->from_client.ended || session->from_server.ended) {
+            deadline_add(&earliest, session->progress_us, timeouts->half_close_ms, CLOSE_TIMEOUT_HALF_CLOSE);
+        }
+        deadline_add_stall(&earliest, session, &session->from_client);
+        deadline_add_stall(&earliest, session, &session->from_server);
+    } else if (session->state == SESSION_RESETTING) {
+        deadline_add(&earliest, session->progress_us, timeouts->send_stall_ms, reset_reason(session));
+    }
+    return earliest;
+}
+
+/* When the timer must fire at the latest: at that deadline, or for the state's own business. */
+static uint64_t session_due_us(const struct session *session) {
+    uint64_t due_us = session_deadline(session).us;
+    bool has_own = session->state == SESSION_CONNECTING || session->state == SESSION_RESETTING;
+    return has_own && session->deadline_us < due_us ? session->deadline_us : due_us;
+}
+
+void session_hurry(struct session *session) {
+    uint64_t due_us = session_due_us(session);
+    if (session->owner.closing || due_us == UINT64_MAX) {
+        return;
+    }
+    uint64_t due_ms = due_us / 1000 + 1; /* up: a timer must not fire before its time and find nothing to do */
+    if (!timer_is_set(&session->timer) || due_ms < session->timer.due_ms) {
+        wheel_set(&session->engine->wheel, &session->timer, due_ms);
+    }
+}
+
+static void session_connect_too_slow(struct session *session) {
+    session->deadline_us = UINT64_MAX;
+    session->timed_out = true;
+    if (!session->backend.cancel_op.in_flight) {
+        ring_cancel_fd(session->engine->ring, &session->backend.cancel_op, session->backend.fd);
+    }
+}
+
+/* Progress only stores the time; so a timer that fires may find that its deadline has moved, and is set again. */
+static void session_fired(struct timer *timer) {
+    struct session *session = container_of(timer, struct session, timer);
+    uint64_t now_us = session->engine->now_us;
+    struct deadline deadline = session_deadline(session);
+    if (deadline.us <= now_us) {
+        session_close(session, deadline.reason);
+        return;
+    }
+    if (session->state == SESSION_CONNECTING && session->deadline_us <= now_us) {
+        if (session->backing_off) {
+            session->backing_off = false;
+            session_connect(session);
+        } else {
+            session_connect_too_slow(session);
+        }
+    } else if (session->state == SESSION_RESETTING && session->deadline_us <= now_us) {
+        session_look_at_unsent(session);
+    }
+    session_hurry(session);
+}
+
+/* --- closing ---------------------------------------------------------------------------------------------------------
+ */
+
+static int64_t since_start_us(const struct session *session, uint64_t at_us) {
+    return at_us == 0 ? -1 : (int64_t)(at_us - session->started_us);
+}
+
+static void peer_format(const struct session *session, char *text, size_t text_size) {
+    struct address address = {.length = 0};
+    if (session->peer.family == AF_INET) {
+        address.length = sizeof address.v4;
+        address.v4 = session->peer.v4;
+    } else if (session->peer.family == AF_INET6) {
+        address.length = sizeof address.v6;
+        address.v6 = session->peer.v6;
+    } else {
+        address.length = sizeof(sa_family_t);
+        address.any.sa_family = AF_UNIX;
+    }
+    address_format(&address, text, text_size);
+}
+
+static void session_log(const struct session *session) {
+    const struct engine *engine = session->engine;
+    char client[ADDRESS_TEXT_MAX];
+    if (engine->access_log == NULL) {
+        return;
+    }
+    peer_format(session, client, sizeof client);
+    const struct access_record record = {
+        .time_ms = kernel_wall_ms(),
+        .id = session->id,
+        .worker = engine->number,
+        .listener = session->settings->listener,
+        .client = client,
+        .upstream = session->settings->upstream->name,
+        .server = session->server == NULL ? NULL : session->server->name,
+        .server_address = session->server == NULL ? NULL : session->server->address_text,
+        .tries = session->tries,
+        .connect_us = since_start_us(session, session->connected_us),
+        .first_byte_us = since_start_us(session, session->first_byte_us),
+        .duration_us = since_start_us(session, engine->now_us),
+        .from_client_bytes = session->from_client.bytes,
+        .from_server_bytes = session->from_server.bytes,
+        .reason = close_reason_name(session->reason),
+        .ended_by = close_reason_ended_by(session->reason),
+        .error = session->error,
+    };
+    access_queue_write(engine->access_log, &record);
+}
+
+/* Who lost bytes that we had taken, or whose other side broke, is told so by a RST: a FIN would say that the stream
+ * was complete. */
+static void endpoint_decide_end(struct session *session, struct flow *flow) {
+    bool broken = session->reason == CLOSE_CLIENT_RESET || session->reason == CLOSE_SERVER_RESET;
+    flow_sink(flow)->cut = broken || flow_undelivered(flow) > 0;
+}
+
+static void endpoint_cancel(struct session *session, struct endpoint *endpoint, const struct flow *to,
+                            const struct flow *from) {
+    bool in_flight = from->recv_op.in_flight || to->send_op.in_flight ||
+                     (endpoint == &session->backend && session->connect_op.in_flight);
+    if (in_flight && !endpoint->cancel_op.in_flight) {
+        ring_cancel_fd(session->engine->ring, &endpoint->cancel_op, endpoint->fd);
+    }
+}
+
+void session_close(struct session *session, enum close_reason reason) {
+    if (session->state == SESSION_CLOSING) {
+        return;
+    }
+    session_enter(session, SESSION_CLOSING, "closes");
+    session->reason = (uint8_t)reason;
+    session->engine->counters.sessions_closed[reason]++;
+    wheel_stop(&session->timer);
+    link_remove(&session->from_client.link);
+    link_remove(&session->from_server.link);
+    endpoint_decide_end(session, &session->from_client);
+    endpoint_decide_end(session, &session->from_server);
+    session_log(session);
+    endpoint_cancel(session, &session->client, &session->from_server, &session->from_client);
+    endpoint_cancel(session, &session->backend, &session->from_client, &session->from_server);
+    owner_close(&session->owner);
+}
+
+static void endpoint_close(struct endpoint *endpoint) {
+    if (endpoint->fd < 0) {
+        return;
+    }
+    if (endpoint->cut && !endpoint->reset) {
+        kernel_reset(endpoint->fd);
+    } else {
+        kernel_close(endpoint->fd);
+    }
+}
+
+static void session_release(struct owner *owner) {
+    struct session *session = container_of(owner, struct session, owner);
+    struct engine *engine = session->engine;
+    struct listener *listener = session->listener;
+    flow_finish(&session->from_client);
+    flow_finish(&session->from_server);
+    endpoint_close(&session->client);
+    endpoint_close(&session->backend);
+    session_leave_server(session);
+    if (session->retry != NULL) {
+        slab_give(&engine->retries_slab, session->retry);
+    }
+    link_remove(&session->link);
+    engine->sessions_count--;
+    slab_give(&engine->sessions_slab, session);
+    engine->session_ended(engine, listener);
+}
+
+/* --- for people ------------------------------------------------------------------------------------------------------
+ */
+
+static const char *session_state_name(enum session_state state) {
+    switch (state) {
+    case SESSION_CONNECTING:
+        return "connecting";
+    case SESSION_RELAYING:
+        return "relaying";
+    case SESSION_RESETTING:
+        return "resetting";
+    case SESSION_CLOSING:
+        return "closing";
+    }
+    return "unknown";
+}
+
+void session_describe(const struct session *session, struct bytes *out) {
+    uint64_t now_us = session->engine->now_us;
+    char client[ADDRESS_TEXT_MAX] = "-";
+    struct address address;
+    if (kernel_peer_address(session->client.fd, &address) == 0) {
+        address_format(&address, client, sizeof client);
+    }
+    bytes_printf(out,
+                 "session %lu worker=%u listener=%s client=%s server=%s state=%s doing=\"%s\" age=%.3f quiet=%.3f "
+                 "tries=%u from_client_bytes=%lu from_server_bytes=%lu from_client_queued=%zu from_server_queued=%zu "
+                 "in_flight=%u\n",
+                 (unsigned long)session->id, session->engine->number, session->settings->listener, client,
+                 session->server == NULL ? "-" : session->server->name, session_state_name(session->state),
+                 session->doing, (double)(now_us - session->started_us) / 1e6,
+                 (double)(now_us - session->progress_us) / 1e6, session->tries,
+                 (unsigned long)session->from_client.bytes, (unsigned long)session->from_server.bytes,
+                 flow_undelivered(&session->from_client), flow_undelivered(&session->from_server), session->owner.held);
+}

@@ -1,0 +1,113 @@
+/* A client connection and its server connection, from accept to release.
+ *
+ *   CONNECTING --connected--> RELAYING --both flows ended--> CLOSING --nothing in flight--> released
+ *        '--- no server, timeout ---'--- error, timeout, stop ---^
+ */
+#ifndef MOONRING_ENGINE_SESSION_H
+#define MOONRING_ENGINE_SESSION_H
+
+#include "base/bytes.h"
+#include "engine/engine.h"
+#include "engine/flow.h"
+#include "engine/settings.h"
+
+#include <netinet/in.h>
+
+enum session_state { SESSION_CONNECTING, SESSION_RELAYING, SESSION_RESETTING, SESSION_CLOSING };
+
+struct endpoint {
+    int fd;              /* ours; -1: none */
+    bool reset;          /* its connection broke: it sends no more, and takes no more */
+    bool cut;            /* CLOSING: it did not get all, and is reset */
+    struct op cancel_op; /* of everything on fd */
+};
+
+enum { SESSION_TRIES_MAX = 16 };
+/* The servers that a session has tried in this round; only sessions whose first try failed have one. */
+struct retry {
+    struct server *tried[SESSION_TRIES_MAX];
+    size_t tried_count;
+};
+
+struct session {
+    struct owner owner;
+    struct link link; /* in engine->sessions */
+    struct engine *engine;
+    struct listener *listener;
+    const struct settings *settings;
+    struct timer timer; /* set to the earliest deadline or before it */
+    struct endpoint client;
+    struct endpoint backend; /* the connection to `server` */
+    struct server *server;   /* counted in server->active; NULL: none */
+    struct retry *retry;     /* ours; NULL: none */
+    struct flow from_client;
+    struct flow from_server;
+    struct op connect_op;
+    uint64_t id;
+    uint64_t started_us;
+    uint64_t progress_us;   /* when the last byte moved */
+    uint64_t deadline_us;   /* CONNECTING: of this try, or the end of the backoff; RESETTING: look again */
+    uint64_t connected_us;  /* 0: never */
+    uint64_t first_byte_us; /* the server's; 0: none yet */
+    union {
+        sa_family_t family;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } peer;            /* the client's address; a unix client has none worth keeping */
+    const char *doing; /* for people: what it waits for */
+    const char *error; /* a constant text, or NULL */
+    int connect_result;
+    uint8_t state;  /* enum session_state; session_enter changes it */
+    uint8_t reason; /* enum close_reason, from CLOSING on */
+    uint8_t tries;
+    bool timed_out;    /* the connect that is being cancelled was too slow */
+    bool backing_off;  /* CONNECTING: waits before the next round of tries */
+    bool client_first; /* the client ended first */
+    bool fin_seen;
+    bool nonblocking; /* both descriptors are O_NONBLOCK, for splicing */
+    uint32_t unsent;  /* RESETTING: what the receiver had not acknowledged when we looked last */
+    uint32_t look_ms; /* RESETTING: until we look again */
+};
+
+/* Takes over an accepted descriptor. Without memory for a session it is closed, and false is returned. */
+bool session_open(struct engine *engine, struct listener *listener, const struct settings *settings, int fd);
+
+/* Begins closing; the last completion frees the session. Safe to call twice. */
+void session_close(struct session *session, enum close_reason reason);
+
+/* Appends one line for people. */
+void session_describe(const struct session *session, struct bytes *out);
+
+/* --- what flows call -------------------------------------------------------------------------------------------------
+ */
+
+static inline struct session *session_of(struct flow *flow) {
+    return flow->from_server ? container_of(flow, struct session, from_server)
+                             : container_of(flow, struct session, from_client);
+}
+
+static inline struct endpoint *flow_source(struct flow *flow) {
+    struct session *session = session_of(flow);
+    return flow->from_server ? &session->backend : &session->client;
+}
+
+static inline struct endpoint *flow_sink(struct flow *flow) {
+    struct session *session = session_of(flow);
+    return flow->from_server ? &session->client : &session->backend;
+}
+
+/* A byte moved: timeouts of inactivity begin anew. */
+static inline void session_progress(struct session *session) {
+    session->progress_us = session->engine->now_us;
+}
+
+/* A deadline may have come nearer: the timer must not fire after it. */
+void session_hurry(struct session *session);
+/* Nothing more comes from the flow's source: 0 for its end, -errno for an error. */
+void session_source_over(struct session *session, struct flow *flow, int result);
+/* The flow has ended: its FIN was passed on, or its sink is broken. */
+void session_flow_ended(struct session *session, struct flow *flow);
+/* Splicing needs non-blocking descriptors, receiving prefers blocking ones. */
+bool session_set_nonblocking(struct session *session, bool nonblocking);
+
+#endif

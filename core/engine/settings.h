@@ -1,0 +1,20 @@
+/* What a session keeps of its listener's configuration. Immutable; it outlives every session that points to it. */
+#ifndef MOONRING_ENGINE_SETTINGS_H
+#define MOONRING_ENGINE_SETTINGS_H
+
+#include "config/config.h"
+#include "engine/ring.h"
+#include "engine/upstream.h"
+
+struct settings {
+    const char *listener; /* its name */
+    struct config_timeouts timeouts;
+    struct kernel_tcp_options tcp;
+    struct upstream *upstream;
+    size_t upstream_index; /* of the worker's balance for it */
+};
+
+/* Points into config and upstreams, which must outlive it. */
+void settings_init(struct settings *settings, const struct config_listener *listener, struct upstream *upstreams);
+
+#endif

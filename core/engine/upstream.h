@@ -1,0 +1,31 @@
+/* A named group of servers, shared by all workers. */
+#ifndef MOONRING_ENGINE_UPSTREAM_H
+#define MOONRING_ENGINE_UPSTREAM_H
+
+#include "config/config.h"
+#include "engine/balance.h"
+#include "engine/server.h"
+
+struct upstream {
+    char *name;             /* ours */
+    struct server *servers; /* ours */
+    size_t servers_count;
+    enum config_balance balance;
+    uint32_t retry_attempts;
+    uint64_t retry_backoff_ms;
+    uint64_t connect_ms; /* UINT64_MAX: the listener's holds */
+};
+
+/* A server as it is known once names have been looked up. */
+struct upstream_member {
+    const char *name;
+    const struct address *address;
+    const struct config_server *config;
+};
+
+/* Copies what it needs. False when memory is short. */
+bool upstream_init(struct upstream *upstream, const struct config_upstream *config,
+                   const struct upstream_member *members, size_t members_count);
+void upstream_finish(struct upstream *upstream);
+
+#endif

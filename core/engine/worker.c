@@ -1,0 +1,299 @@
+#include "engine/worker.h"
+
+#include "engine/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    RING_ENTRIES = 1024,
+    RING_COMPLETIONS = 65536, /* each session may complete some requests in one turn; an overflow ends multishots */
+    BUFFERS_COUNT = 256,      /* 4 MiB: what is in flight stays in the cache */
+    BUFFER_SIZE = 16 * 1024,
+    PIPES_MAX = 64,
+    SLAB_CHUNK = 256 * 1024,
+};
+
+static void worker_event_done(struct op *op, const struct completion *completion);
+static void worker_event_cancelled(struct op *op, const struct completion *completion);
+static void worker_session_ended(struct engine *engine, struct listener *listener);
+static void worker_acceptor_ended(struct engine *engine, int fd);
+
+/* --- making one ------------------------------------------------------------------------------------------------------
+ */
+
+static void balances_finish(struct engine *engine, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        balance_finish(&engine->balances[i]);
+    }
+    free(engine->balances);
+}
+
+static bool balances_init(struct engine *engine, const struct worker_options *options) {
+    engine->balances = calloc(options->upstreams_count, sizeof *engine->balances);
+    if (engine->balances == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < options->upstreams_count; i++) {
+        struct upstream *upstream = &options->upstreams[i];
+        if (!balance_init(&engine->balances[i], upstream->balance, upstream->servers, upstream->servers_count,
+                          kernel_random())) {
+            balances_finish(engine, i);
+            return false;
+        }
+    }
+    return true;
+}
+
+static struct ring *worker_ring_create(const struct config_io *io, struct error *error) {
+    const struct ring_options options = {.entries = RING_ENTRIES,
+                                         .completions = RING_COMPLETIONS,
+                                         .buffers_count = BUFFERS_COUNT,
+                                         .buffer_size = BUFFER_SIZE,
+                                         .sqpoll = io->sqpoll,
+                                         .sqpoll_idle_ms = (uint32_t)io->sqpoll_idle_ms,
+                                         .sqpoll_cpu = io->sqpoll_cpu,
+                                         .busy_poll_us = io->busy_poll_us};
+    return ring_create(&options, error);
+}
+
+static void engine_init(struct engine *engine, const struct worker_options *options) {
+    *engine = (struct engine){.number = options->number,
+                              .now_us = kernel_now_ns() / 1000,
+                              .splice = options->io->splice,
+                              .zero_copy_send = options->io->zero_copy_send,
+                              .next_session_id = 1,
+                              .session_ended = worker_session_ended,
+                              .acceptor_ended = worker_acceptor_ended};
+    wheel_init(&engine->wheel, engine_now_ms(engine));
+    splices_init(&engine->splices, PIPES_MAX);
+    list_init(&engine->released);
+    list_init(&engine->sessions);
+    slab_init(&engine->sessions_slab, sizeof(struct session), SLAB_CHUNK);
+    slab_init(&engine->retries_slab, sizeof(struct retry), SLAB_CHUNK / 16);
+}
+
+static bool mailbox_init(struct worker *worker, struct error *error) {
+    list_init(&worker->mailbox);
+    owner_init(&worker->owner, &worker->engine.released, NULL);
+    op_init(&worker->event_op, &worker->owner, worker_event_done);
+    op_init(&worker->event_cancel_op, &worker->owner, worker_event_cancelled);
+    worker->event_fd = kernel_event_open();
+    if (worker->event_fd < 0) {
+        return error_set(error, "cannot make an eventfd: %s", strerror(-worker->event_fd));
+    }
+    check(pthread_mutex_init(&worker->mailbox_lock, NULL) == 0);
+    return true;
+}
+
+bool worker_init(struct worker *worker, const struct worker_options *options, struct error *error) {
+    *worker = (struct worker){.options = *options};
+    struct engine *engine = &worker->engine;
+    list_init(&worker->acceptors);
+    engine_init(engine, options);
+    if (!mailbox_init(worker, error)) {
+        return false;
+    }
+    if (!balances_init(engine, options)) {
+        error_set(error, "no memory for the upstreams");
+        goto fail_mailbox;
+    }
+    engine->ring = worker_ring_create(options->io, error);
+    if (engine->ring == NULL) {
+        goto fail_balances;
+    }
+    if (!buffers_init(&engine->buffers, engine->ring, BUFFERS_COUNT, BUFFER_SIZE)) {
+        error_set(error, "no memory for the receive buffers");
+        goto fail_ring;
+    }
+    if (options->access_log != NULL && (engine->access_log = access_queue_create(options->access_log)) == NULL) {
+        error_set(error, "no memory for the access log's queue");
+        goto fail_buffers;
+    }
+    ring_read_event(engine->ring, &worker->event_op, worker->event_fd, &worker->event_value);
+    return true;
+fail_buffers:
+    buffers_finish(&engine->buffers);
+fail_ring:
+    ring_destroy(engine->ring);
+fail_balances:
+    balances_finish(engine, options->upstreams_count);
+fail_mailbox:
+    pthread_mutex_destroy(&worker->mailbox_lock);
+    kernel_close(worker->event_fd);
+    return false;
+}
+
+void worker_finish(struct worker *worker) {
+    struct engine *engine = &worker->engine;
+    check(worker->owner.held == 0);
+    check(list_is_empty(&worker->acceptors));
+    check(list_is_empty(&engine->sessions));
+    splices_finish(&engine->splices);
+    buffers_finish(&engine->buffers);
+    ring_destroy(engine->ring);
+    balances_finish(engine, worker->options.upstreams_count);
+    slab_finish(&engine->sessions_slab);
+    slab_finish(&engine->retries_slab);
+    pthread_mutex_destroy(&worker->mailbox_lock);
+    kernel_close(worker->event_fd);
+}
+
+/* --- acceptors -------------------------------------------------------------------------------------------------------
+ */
+
+bool worker_accept(struct worker *worker, struct listener *listener, int fd) {
+    return acceptor_create(&worker->engine, listener, fd, &worker->acceptors) != NULL;
+}
+
+static void worker_resume_acceptors(struct worker *worker) {
+    list_for_each (link, &worker->acceptors) {
+        struct acceptor *acceptor = container_of(link, struct acceptor, link);
+        if (acceptor_is_waiting(acceptor)) {
+            acceptor_resume(acceptor);
+        }
+    }
+}
+
+static void worker_session_ended(struct engine *engine, struct listener *listener) {
+    struct worker *worker = container_of(engine, struct worker, engine);
+    if (listener_leave(listener)) {
+        worker_resume_acceptors(worker);
+        worker->options.room(worker->options.argument, worker);
+    }
+}
+
+static void worker_acceptor_ended(struct engine *engine, int fd) {
+    struct worker *worker = container_of(engine, struct worker, engine);
+    worker->options.socket_done(worker->options.argument, fd);
+}
+
+/* --- mailbox ---------------------------------------------------------------------------------------------------------
+ */
+
+void worker_post(struct worker *worker, struct message *message) {
+    link_init(&message->link);
+    pthread_mutex_lock(&worker->mailbox_lock);
+    list_append(&worker->mailbox, &message->link);
+    pthread_mutex_unlock(&worker->mailbox_lock);
+    kernel_event_signal(worker->event_fd);
+}
+
+static void worker_run_resume(struct worker *worker, struct message *message) {
+    (void)message;
+    atomic_store(&worker->resume_posted, false);
+    worker_resume_acceptors(worker);
+}
+
+void worker_post_resume(struct worker *worker) {
+    if (!atomic_exchange(&worker->resume_posted, true)) {
+        worker->resume_message.run = worker_run_resume;
+        worker_post(worker, &worker->resume_message);
+    }
+}
+
+static struct message *mailbox_take(struct worker *worker) {
+    pthread_mutex_lock(&worker->mailbox_lock);
+    struct link *link = list_pop(&worker->mailbox);
+    pthread_mutex_unlock(&worker->mailbox_lock);
+    return link == NULL ? NULL : container_of(link, struct message, link);
+}
+
+static void worker_event_done(struct op *op, const struct completion *completion) {
+    struct worker *worker = container_of(op, struct worker, event_op);
+    (void)completion;
+    for (struct message *message = mailbox_take(worker); message != NULL; message = mailbox_take(worker)) {
+        message->run(worker, message);
+    }
+    if (!worker->ended) {
+        ring_read_event(worker->engine.ring, &worker->event_op, worker->event_fd, &worker->event_value);
+    }
+}
+
+static void worker_event_cancelled(struct op *op, const struct completion *completion) {
+    (void)op;
+    (void)completion;
+}
+
+/* --- stopping --------------------------------------------------------------------------------------------------------
+ */
+
+void worker_stop(struct worker *worker) {
+    worker->stopping = true;
+    list_for_each (link, &worker->acceptors) {
+        acceptor_stop(container_of(link, struct acceptor, link));
+    }
+}
+
+void worker_close_sessions(struct worker *worker) {
+    list_for_each (link, &worker->engine.sessions) {
+        session_close(container_of(link, struct session, link), CLOSE_SHUTDOWN);
+    }
+}
+
+static void worker_end_if_idle(struct worker *worker) {
+    if (!worker->stopping || worker->ended || !list_is_empty(&worker->acceptors) || worker->engine.sessions_count > 0) {
+        return;
+    }
+    worker->ended = true;
+    if (worker->event_op.in_flight) {
+        ring_cancel_fd(worker->engine.ring, &worker->event_cancel_op, worker->event_fd);
+    }
+}
+
+/* --- turning ---------------------------------------------------------------------------------------------------------
+ */
+
+static uint64_t worker_wait_us(const struct worker *worker, uint64_t max_wait_us) {
+    const struct engine *engine = &worker->engine;
+    uint64_t wait_ms = wheel_wait_ms(&engine->wheel);
+    if (wait_ms == UINT64_MAX) {
+        return max_wait_us;
+    }
+    uint64_t due_us = (engine->wheel.now_ms + wait_ms) * 1000;
+    uint64_t wait_us = due_us > engine->now_us ? due_us - engine->now_us : 0;
+    return wait_us < max_wait_us ? wait_us : max_wait_us;
+}
+
+/* Slow receivers give way first: their bytes move to the heap when buffers become few. Then whoever found no buffer
+ * asks again, the longest waiting first, and only as many as there are buffers for. */
+static void worker_share_buffers(struct engine *engine) {
+    struct buffers *buffers = &engine->buffers;
+    while (buffers_are_scarce(buffers) && !list_is_empty(&buffers->blocked)) {
+        flow_evacuate(container_of(list_first(&buffers->blocked), struct flow, link));
+    }
+    for (uint32_t free = ring_buffers_free(engine->ring); free > 0 && !list_is_empty(&buffers->starved); free--) {
+        flow_resume(container_of(list_first(&buffers->starved), struct flow, link));
+    }
+}
+
+static void worker_note_turn(struct engine *engine) {
+    uint64_t turn_us = kernel_now_ns() / 1000 - engine->now_us;
+    if (turn_us > engine->counters.turn_longest_us) {
+        engine->counters.turn_longest_us = turn_us;
+    }
+}
+
+void worker_turn(struct worker *worker, uint64_t max_wait_us) {
+    struct engine *engine = &worker->engine;
+    ring_run(engine->ring, worker_wait_us(worker, max_wait_us), &engine->now_us);
+    wheel_advance(&engine->wheel, engine_now_ms(engine));
+    worker_share_buffers(engine);
+    owners_release(&engine->released);
+    worker_end_if_idle(worker);
+    worker_note_turn(engine);
+}
+
+void worker_run(struct worker *worker) {
+    while (!worker->ended || worker->owner.held > 0) {
+        worker_turn(worker, UINT64_MAX);
+    }
+    worker->options.stopped(worker->options.argument, worker);
+}
+
+void worker_describe_sessions(struct worker *worker, struct bytes *out) {
+    list_for_each (link, &worker->engine.sessions) {
+        session_describe(container_of(link, struct session, link), out);
+    }
+}

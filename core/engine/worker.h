@@ -1,0 +1,83 @@
+/* One thread that relays: its engine, its acceptors, its loop and its mailbox. */
+#ifndef MOONRING_ENGINE_WORKER_H
+#define MOONRING_ENGINE_WORKER_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "config/config.h"
+#include "engine/engine.h"
+#include "engine/listener.h"
+#include "engine/upstream.h"
+
+#include <pthread.h>
+
+struct worker;
+struct message;
+typedef void message_run_fn(struct worker *worker, struct message *message);
+
+/* Work for a worker's thread, sent by another. Belongs to the sender until it has run. */
+struct message {
+    struct link link;
+    message_run_fn *run;
+};
+
+struct worker_options {
+    uint32_t number;
+    const struct config_io *io;
+    struct upstream *upstreams;
+    size_t upstreams_count;
+    struct access_log *access_log; /* NULL: off */
+    /* All three are called on the worker's thread. A session ended, and acceptors of other workers may wait for it: */
+    void (*room)(void *argument, struct worker *worker);
+    /* This worker accepts on the socket no more: */
+    void (*socket_done)(void *argument, int fd);
+    /* Nothing is left; worker_run returns next: */
+    void (*stopped)(void *argument, struct worker *worker);
+    void *argument;
+};
+
+struct worker {
+    struct engine engine;
+    struct worker_options options;
+    struct list acceptors;
+    pthread_mutex_t mailbox_lock;
+    struct list mailbox; /* guarded by mailbox_lock */
+    int event_fd;        /* ours; signalled when the mailbox is not empty */
+    uint64_t event_value;
+    struct owner owner; /* of event_op */
+    struct op event_op;
+    struct op event_cancel_op;
+    struct message resume_message;
+    atomic_bool resume_posted;
+    bool stopping; /* accepts no more */
+    bool ended;    /* nothing is left: the loop ends */
+};
+
+/* Makes the ring and everything else, on the thread that will run the worker. */
+bool worker_init(struct worker *worker, const struct worker_options *options, struct error *error);
+/* Nothing may be in flight: worker_run has returned. */
+void worker_finish(struct worker *worker);
+
+/* Accepts on a listening socket, which stays the process'. On the worker's thread. False when memory is short. */
+bool worker_accept(struct worker *worker, struct listener *listener, int fd);
+
+/* Turns until the worker has ended. */
+void worker_run(struct worker *worker);
+/* One turn: wait (at most max_wait_us), completions, timers, whoever waits for buffers, releases. */
+void worker_turn(struct worker *worker, uint64_t max_wait_us);
+
+/* Any thread: runs message->run(worker, message) on the worker's thread, soon. */
+void worker_post(struct worker *worker, struct message *message);
+
+/* Any thread: there may be room for waiting clients. */
+void worker_post_resume(struct worker *worker);
+
+/* On the worker's thread (from messages): */
+/* Stops accepting; ends when the last session has. */
+void worker_stop(struct worker *worker);
+/* Closes every session now. */
+void worker_close_sessions(struct worker *worker);
+/* Appends a line for each session. */
+void worker_describe_sessions(struct worker *worker, struct bytes *out);
+
+#endif

@@ -1,0 +1,14 @@
+/* From a configuration's upstreams to those that the engine runs: host names become addresses. */
+#ifndef MOONRING_PROGRAM_RESOLVE_H
+#define MOONRING_PROGRAM_RESOLVE_H
+
+#include "base/error.h"
+#include "config/config.h"
+#include "engine/upstream.h"
+
+/* Looks up every host name (this waits for DNS) and makes the upstreams, in the configuration's order. A name with
+ * several addresses becomes as many servers, named `name/address`. NULL: the error names the place and the host. */
+struct upstream *upstreams_create(const struct config *config, struct error *error);
+void upstreams_destroy(struct upstream *upstreams, size_t count);
+
+#endif
