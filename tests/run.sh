@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs Criterion programs one after another and adds up their results: tests/run.sh PROGRAM...
+#
+# The last line is `N passed, N failed`; exits 1 when a test failed, a program ended without its closing line, a
+# sanitizer reported something, or no test ran at all. Environment: TEST_FILTER='suite/name*' runs some of the tests,
+# TEST_JOBS=N so many at once (default: Criterion's, one per CPU).
+set -u -o pipefail
+
+options=(--color=never)
+[ -z "${TEST_FILTER:-}" ] || options+=(--filter "$TEST_FILTER")
+[ -z "${TEST_JOBS:-}" ] || options+=("-j$TEST_JOBS")
+
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+passed=0
+failed=0
+
+complain() {
+    echo "tests/run.sh: $program: $1"
+    failed=$((failed + 1))
+}
+
+# Adds the program's closing line, `[====] Synthesis: Tested: 9 | Passing: 8 | Failing: 1 | Crashing: 0`, to the sums.
+# A crash is among the failing ones.
+count_tests() {
+    local number='([0-9]+)'
+    [[ $(tail -n 50 "$output") =~ Synthesis:\ Tested:\ $number\ \|\ Passing:\ $number\ \| ]] || return 1
+    program_failed=$((BASH_REMATCH[1] - BASH_REMATCH[2]))
+    passed=$((passed + BASH_REMATCH[2]))
+    failed=$((failed + program_failed))
+}
+
+for program in "$@"; do
+    echo "== $program"
+    "$program" "${options[@]}" 2>&1 | tee "$output"
+    code=$?
+    program_failed=0
+    if ! count_tests; then
+        complain "ended with exit code $code and without a count of its tests"
+    elif [ "$program_failed" -gt 0 ]; then
+        continue
+    elif grep -q -E '^SUMMARY: [A-Za-z]+Sanitizer' "$output"; then
+        complain "a sanitizer reported something, see above" # Criterion lets a test that leaks pass
+    elif [ "$code" -ne 0 ]; then
+        complain "ended with exit code $code although its tests passed"
+    fi
+done
+
+[ $((passed + failed)) -gt 0 ] || echo "tests/run.sh: no test ran"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

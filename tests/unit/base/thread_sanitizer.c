@@ -1,0 +1,38 @@
+/* Lets Criterion run under ThreadSanitizer. Criterion's runner shares an arena of memory with its tests. It looks for a
+ * free place between 0x200000000000 and 0x5fff00000000 by mincore(2), but there the sanitizer has reserved nearly
+ * everything for itself, and it refuses a fixed mapping outside the little that it leaves to programs. So here every
+ * place looks free, and the arena is moved to where programs may map: behind the executable and its heap, below
+ * 0x568000000000. Both functions stand before the C library's when Criterion calls them. */
+#ifndef __has_feature
+#define __has_feature(feature) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const uintptr_t arenas_begin = 0x566000000000;
+static const uintptr_t arenas_mask = 0x1fffffffff;
+
+int mincore(void *address, size_t size, unsigned char *pages) {
+    (void)address;
+    (void)size;
+    (void)pages;
+    errno = ENOMEM; /* nothing is mapped there */
+    return -1;
+}
+
+void *mmap64(void *address, size_t size, int protection, int flags, int fd, off64_t offset) {
+    if (flags == (MAP_SHARED | MAP_FIXED)) {
+        address = (void *)(arenas_begin + ((uintptr_t)address & arenas_mask));
+    }
+    return (void *)syscall(SYS_mmap, address, size, protection, flags, fd, offset);
+}
+
+#else
+typedef int thread_sanitizer_is_off; /* ISO C wants a declaration in every file */
+#endif

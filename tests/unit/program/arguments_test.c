@@ -1,0 +1,308 @@
+#include "program/arguments.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORDS_MAX = 128 };
+
+/* A command line as main gets it: `words` cut at its blanks, behind the program's name. */
+struct command_line {
+    char text[2048];
+    char *argv[WORDS_MAX];
+    int argc;
+};
+
+static void split(struct command_line *line, const char *words) {
+    cr_assert_lt((size_t)snprintf(line->text, sizeof(line->text), "moonring %s", words), sizeof(line->text));
+    char *rest = line->text;
+    line->argc = 0;
+    for (char *word = strtok_r(rest, " ", &rest); word != NULL; word = strtok_r(rest, " ", &rest)) {
+        line->argv[line->argc++] = word;
+    }
+    line->argv[line->argc] = NULL;
+}
+
+/* The pointers of *arguments go into *line. */
+static void expect_read(struct arguments *arguments, struct command_line *line, const char *words) {
+    struct error error = {.text = ""};
+    split(line, words);
+    cr_assert(arguments_parse(arguments, line->argc, line->argv, &error), "%s: %s", words, error.text);
+}
+
+static void expect_refused(const char *words, const char *wanted) {
+    struct arguments arguments;
+    struct command_line line;
+    struct error error = {.text = ""};
+    split(&line, words);
+    cr_assert_not(arguments_parse(&arguments, line.argc, line.argv, &error), "\"%s\" was read", words);
+    cr_assert_not_null(strstr(error.text, wanted), "\"%s\": %s", words, error.text);
+}
+
+static void expect_address(const struct argument_address *address, const char *wanted) {
+    cr_assert_eq(address->size, strlen(wanted));
+    cr_assert_arr_eq(address->text, wanted, address->size);
+}
+
+/* Free it. */
+static char *help_of(enum command about) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    arguments_print_help(about, out);
+    fclose(out);
+    return text;
+}
+
+/* --- what is read ------------------------------------------------------------------------------------------------ */
+
+Test(arguments, read_every_command, .timeout = 10) {
+    static const struct {
+        const char *words;
+        enum command command;
+    } lines[] = {
+        {"run -c f", COMMAND_RUN},
+        {"check -c f", COMMAND_CHECK},
+        {"doctor", COMMAND_DOCTOR},
+        {"version", COMMAND_VERSION},
+        {"help", COMMAND_HELP},
+        {"demo-server -l :1", COMMAND_DEMO_SERVER},
+        {"--version", COMMAND_VERSION},
+        {"-V", COMMAND_VERSION},
+        {"--help", COMMAND_HELP},
+        {"-h", COMMAND_HELP},
+        {"", COMMAND_NONE},
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        struct arguments arguments;
+        struct command_line line;
+        expect_read(&arguments, &line, lines[i].words);
+        cr_assert_eq(arguments.command, lines[i].command, "%s", lines[i].words);
+    }
+}
+
+Test(arguments, read_an_option_in_each_of_its_four_spellings, .timeout = 10) {
+    const char *const spellings[] = {"run -c a.yaml", "run -ca.yaml", "run --config a.yaml", "run --config=a.yaml"};
+    for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
+        struct arguments arguments;
+        struct command_line line;
+        expect_read(&arguments, &line, spellings[i]);
+        cr_assert_str_eq(arguments.config_path, "a.yaml");
+        cr_assert_not(arguments.print_config);
+    }
+}
+
+Test(arguments, read_a_dash_as_the_name_of_standard_input, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    expect_read(&arguments, &line, "check -c - --as /etc/moonring/moonring.yaml");
+    cr_assert_str_eq(arguments.config_path, "-");
+    cr_assert_str_eq(arguments.as_path, "/etc/moonring/moonring.yaml");
+}
+
+Test(arguments, collect_addresses_from_commas_and_repeated_options, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    expect_read(&arguments, &line, "run -l :80,[::1]:81 -t a:1 --listen=unix:/x --to b:2,c:3 --print-config");
+    cr_assert_eq(arguments.listen.count, 3);
+    expect_address(&arguments.listen.items[0], ":80");
+    expect_address(&arguments.listen.items[1], "[::1]:81");
+    expect_address(&arguments.listen.items[2], "unix:/x");
+    cr_assert_eq(arguments.to.count, 3);
+    expect_address(&arguments.to.items[0], "a:1");
+    expect_address(&arguments.to.items[2], "c:3");
+    cr_assert(arguments.print_config);
+    cr_assert_null(arguments.config_path);
+}
+
+Test(arguments, leave_what_follows_two_dashes_to_the_wrapped_command, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    expect_read(&arguments, &line, "demo-server -l :1,:2 -- moonring run -c f");
+    cr_assert_eq(arguments.listen.count, 2);
+    cr_assert_str_eq(arguments.wrapped[0], "moonring");
+    cr_assert_str_eq(arguments.wrapped[2], "-c");
+    cr_assert_null(arguments.wrapped[4]);
+}
+
+Test(arguments, may_be_read_more_than_once, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    expect_read(&arguments, &line, "run -l :1 -t :2");
+    expect_read(&arguments, &line, "run -c f");
+    cr_assert_eq(arguments.listen.count, 0);
+    cr_assert_str_eq(arguments.config_path, "f");
+}
+
+/* --- what is refused --------------------------------------------------------------------------------------------- */
+
+Test(arguments, propose_the_command_that_was_meant, .timeout = 10) {
+    expect_refused("rnu", "did you mean \"run\"?");
+    expect_refused("chek -c f", "did you mean \"check\"?");
+    expect_refused("demo_server", "did you mean \"demo-server\"?");
+    expect_refused("help doctr", "did you mean \"doctor\"?");
+    expect_refused("frobnicate", "there are: run check doctor version demo-server help");
+    expect_refused("x", "there are: run");
+}
+
+Test(arguments, say_where_a_command_is_missing, .timeout = 10) {
+    expect_refused("-c f", "try: moonring run -c ...");
+    expect_refused("--listen :80", "try: moonring run --listen ...");
+}
+
+Test(arguments, propose_the_option_that_was_meant, .timeout = 10) {
+    expect_refused("run --lsten :80", "run: unknown option \"--lsten\"; did you mean \"--listen\"?");
+    expect_refused("run --conf f", "did you mean \"--config\"?");
+    expect_refused("run --print_config", "did you mean \"--print-config\"?");
+    expect_refused("check -c f --sa x", "did you mean \"--as\"?");
+    expect_refused("run -config f", "did you mean \"--config\"?");
+    expect_refused("run -listen=:80", "did you mean \"--listen\"?");
+    expect_refused("run --something-entirely-different", "see: moonring run --help");
+    expect_refused("run -x", "unknown option \"-x\"; see: moonring run --help");
+}
+
+Test(arguments, name_the_commands_that_have_a_misplaced_option, .timeout = 10) {
+    expect_refused("doctor -c f", "doctor: --config is an option of run and check");
+    expect_refused("check -c f -l :80", "check: --listen is an option of run and demo-server");
+    expect_refused("run -c f --as g", "run: --as is an option of check");
+}
+
+Test(arguments, refuse_an_option_without_its_value, .timeout = 10) {
+    expect_refused("run -c", "run: --config needs a value: --config FILE");
+    expect_refused("run --config=", "--config needs a value");
+    expect_refused("run --config --print-config", "--config needs a value");
+    expect_refused("run -l -t :80", "--listen needs a value: --listen ADDR[,ADDR...]");
+}
+
+Test(arguments, refuse_a_value_for_an_option_that_takes_none, .timeout = 10) {
+    expect_refused("run --print-config=yes", "run: --print-config takes no value");
+    expect_refused("run -hx", "run: --help takes no value");
+}
+
+Test(arguments, refuse_words_that_belong_to_nothing, .timeout = 10) {
+    expect_refused("run moonring.yaml", "moonring run -c moonring.yaml");
+    expect_refused("doctor now", "doctor: unexpected \"now\"; see: moonring doctor --help");
+    expect_refused("run -- f", "moonring run -c f");
+    expect_refused("doctor -", "unexpected \"-\"");
+}
+
+Test(arguments, refuse_a_file_beside_addresses, .timeout = 10) {
+    expect_refused("run -c f -l :80 -t :81", "--config and --listen exclude each other");
+    expect_refused("run -t :81 -c f", "--config and --to exclude each other");
+}
+
+Test(arguments, refuse_one_half_of_listen_and_to, .timeout = 10) {
+    expect_refused("run -l :80", "--listen needs --to");
+    expect_refused("run -t :80", "--to needs --listen");
+}
+
+Test(arguments, propose_both_ways_to_say_what_to_relay, .timeout = 10) {
+    expect_refused("run", "moonring run -c /etc/moonring/moonring.yaml");
+    expect_refused("run --print-config", "moonring run -l :5432 -t");
+    expect_refused("check", "check: which file?");
+    expect_refused("demo-server", "demo-server: on which address?");
+    expect_refused("demo-server -l :1 --", "a command must follow --");
+}
+
+Test(arguments, refuse_the_same_path_option_twice, .timeout = 10) {
+    expect_refused("run -c a -c b", "run: --config is given twice");
+    expect_refused("check -c a --as b --as=c", "check: --as is given twice");
+}
+
+Test(arguments, refuse_addresses_that_are_empty_or_not_printable, .timeout = 10) {
+    expect_refused("run -l , -t :1", "an address is empty");
+    expect_refused("run -l :80, -t :1", "run: --listen \":80,\": an address is empty");
+    expect_refused("run -l :1 -t a:1,,b:2", "an address is empty");
+    expect_refused("run -l unix:/a\nb -t :1", "an address is not printable");
+}
+
+Test(arguments, refuse_more_addresses_than_they_hold, .timeout = 10) {
+    char words[WORDS_MAX * 4] = "run -t :1 -l :1";
+    for (size_t i = 1; i < ARGUMENTS_ADDRESSES_MAX; i++) {
+        strcat(words, ",:1");
+    }
+    struct arguments arguments;
+    struct command_line line;
+    expect_read(&arguments, &line, words);
+    cr_assert_eq(arguments.listen.count, ARGUMENTS_ADDRESSES_MAX);
+    strcat(words, ",:1");
+    expect_refused(words, "run: more than 64 addresses for --listen");
+}
+
+/* --- as YAML ----------------------------------------------------------------------------------------------------- */
+
+Test(arguments, become_yaml_with_every_address_quoted, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    struct bytes yaml;
+    bytes_init(&yaml);
+    expect_read(&arguments, &line, "run -l :80,[::]:81 -t unix:/it's,*:1,a:#{2}");
+    arguments_to_yaml(&arguments, &yaml);
+    cr_assert_str_eq(yaml.data, "listeners:\n"
+                                "  main:\n"
+                                "    bind:\n"
+                                "      - ':80'\n"
+                                "      - '[::]:81'\n"
+                                "    upstream: main\n"
+                                "upstreams:\n"
+                                "  main:\n"
+                                "    servers:\n"
+                                "      - 'unix:/it''s'\n"
+                                "      - '*:1'\n"
+                                "      - 'a:#{2}'\n"
+                                "process:\n"
+                                "  workers: 1\n");
+    bytes_finish(&yaml);
+}
+
+/* --- help -------------------------------------------------------------------------------------------------------- */
+
+Test(arguments, turn_into_help_wherever_it_is_asked_for, .timeout = 10) {
+    static const struct {
+        const char *words;
+        enum command about;
+    } lines[] = {
+        {"help", COMMAND_NONE},          {"help run", COMMAND_RUN},   {"--help", COMMAND_NONE},
+        {"run --help", COMMAND_RUN},     {"run -h", COMMAND_RUN},     {"run -l :80 --help", COMMAND_RUN},
+        {"check --help", COMMAND_CHECK}, {"help help", COMMAND_HELP}, {"help --help", COMMAND_HELP},
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        struct arguments arguments;
+        struct command_line line;
+        expect_read(&arguments, &line, lines[i].words);
+        cr_assert_eq(arguments.command, COMMAND_HELP, "%s", lines[i].words);
+        cr_assert_eq(arguments.help_about, lines[i].about, "%s", lines[i].words);
+    }
+}
+
+Test(arguments, help_about_the_program_lists_every_command, .timeout = 10) {
+    const char *const commands[] = {"run ", "check ", "doctor ", "version ", "demo-server ", "help "};
+    char *help = help_of(COMMAND_NONE);
+    cr_assert_not_null(strstr(help, "usage: moonring COMMAND"));
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        cr_assert_not_null(strstr(help, commands[i]), "%s", commands[i]);
+    }
+    free(help);
+}
+
+Test(arguments, help_about_a_command_has_its_own_options_only, .timeout = 10) {
+    char *run = help_of(COMMAND_RUN);
+    cr_assert_not_null(strstr(run, "usage: moonring run -c FILE"));
+    cr_assert_not_null(strstr(run, "-l, --listen ADDR[,ADDR...]"));
+    cr_assert_null(strstr(run, "--as"));
+    char *check = help_of(COMMAND_CHECK);
+    cr_assert_not_null(strstr(check, "    --as PATH"));
+    cr_assert_null(strstr(check, "--listen"));
+    free(run);
+    free(check);
+}
+
+Test(arguments, help_fits_a_terminal_of_100_columns, .timeout = 10) {
+    for (enum command about = COMMAND_NONE; about <= COMMAND_HELP; about++) {
+        char *help = help_of(about);
+        for (const char *line = help; *line != 0; line += strcspn(line, "\n") + 1) {
+            cr_assert_leq(strcspn(line, "\n"), 100, "%s", line);
+        }
+        free(help);
+    }
+}
