@@ -29,9 +29,9 @@ typedef void owner_release_fn(struct owner *owner);
 struct op {
     op_done_fn *done;
     struct owner *owner;
-    int32_t kept_result; /* ring.c: of a zero-copy send, until its notification */
-    uint8_t kind;        /* ring.c: enum of what was asked, for traces */
-    bool in_flight;      /* from the call that started it to its last completion */
+    int32_t kept;   /* ring.c: what it needs to remember until the last completion */
+    uint8_t kind;   /* ring.c: enum op_kind, where a completion is not simply passed on */
+    bool in_flight; /* from the call that started it to its last completion */
 };
 
 struct owner {

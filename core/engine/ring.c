@@ -212,7 +212,12 @@ static struct io_uring_sqe *sqe_take(struct ring *ring) {
     return sqe;
 }
 
-enum op_kind { OP_PLAIN, OP_ZERO_COPY };
+enum op_kind {
+    OP_PLAIN,
+    OP_ZERO_COPY,   /* kept: the send's result, until its notification */
+    OP_POLL_WRITE,  /* kept: the descriptor */
+    OP_WATCH_WRITE, /* kept: the events seen; 0: none yet */
+};
 
 /* Every request passes here: counts it, and binds the completion to the op. */
 static void ring_prepare(struct ring *ring, struct io_uring_sqe *sqe, struct op *op, enum op_kind kind) {
@@ -291,17 +296,14 @@ void ring_send(struct ring *ring, struct op *op, int fd, struct ring_message *me
 
 void ring_poll(struct ring *ring, struct op *op, int fd, enum ring_poll_events events) {
     struct io_uring_sqe *sqe = sqe_take(ring);
-    unsigned mask = 0;
-    switch (events) {
-    case RING_POLL_READ:
-        mask = POLLIN | POLLRDHUP;
-        break;
-    case RING_POLL_WRITE:
-        mask = POLLOUT;
-        break;
+    if (events == RING_POLL_READ) {
+        io_uring_prep_poll_add(sqe, fd, POLLIN | POLLRDHUP);
+        ring_prepare(ring, sqe, op, OP_PLAIN);
+    } else {
+        io_uring_prep_poll_add(sqe, fd, POLLOUT);
+        ring_prepare(ring, sqe, op, OP_POLL_WRITE);
+        op->kept = fd;
     }
-    io_uring_prep_poll_add(sqe, fd, mask);
-    ring_prepare(ring, sqe, op, OP_PLAIN);
 }
 
 void ring_read_event(struct ring *ring, struct op *op, int fd, uint64_t *value) {
@@ -325,23 +327,76 @@ static void count_buffers(struct ring *ring, int received) {
     ring->buffers_free -= used;
 }
 
+/* The kernel adds POLLRDHUP to every poll (IO_POLL_UNMASK in io_uring/poll.c): once the peer has half-closed, a poll
+ * for writing completes at once although nothing can be written, for ever. A multishot poll tells that only once and
+ * then what is new; so it takes over, and is cancelled when the socket can be written. */
+static void poll_write_watch(struct ring *ring, struct op *op) {
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    io_uring_prep_poll_multishot(sqe, op->kept, POLLOUT);
+    io_uring_sqe_set_data(sqe, op);
+    op->kind = OP_WATCH_WRITE;
+    op->kept = 0;
+    ring->counters.submissions++;
+}
+
+static void poll_write_unwatch(struct ring *ring, struct op *op) {
+    struct io_uring_sqe *sqe = sqe_take(ring);
+    io_uring_prep_cancel(sqe, op, 0);
+    io_uring_sqe_set_data(sqe, NULL); /* nobody waits for its completion */
+    ring->counters.submissions++;
+}
+
+static bool is_writable(int events) {
+    return events < 0 || (events & (POLLOUT | POLLERR | POLLHUP)) != 0;
+}
+
+/* Requests that complete in several steps. False: this was not the last one. */
+static bool ring_settle(struct ring *ring, struct op *op, const struct io_uring_cqe *cqe,
+                        struct completion *completion) {
+    switch ((enum op_kind)op->kind) {
+    case OP_PLAIN:
+        return true;
+    case OP_ZERO_COPY:
+        if (completion->more) {
+            op->kept = completion->result; /* the bytes are still read: the notification ends it */
+            return false;
+        }
+        completion->result = (cqe->flags & IORING_CQE_F_NOTIF) != 0 ? op->kept : completion->result;
+        return true;
+    case OP_POLL_WRITE:
+        if (!is_writable(completion->result) && !op->owner->closing) {
+            poll_write_watch(ring, op);
+            return false;
+        }
+        return true;
+    case OP_WATCH_WRITE:
+        if (completion->more) {
+            if (op->kept == 0 && is_writable(completion->result)) {
+                op->kept = completion->result;
+                poll_write_unwatch(ring, op);
+            }
+            return false;
+        }
+        completion->result = op->kept != 0 ? op->kept : completion->result;
+        return true;
+    }
+    return true;
+}
+
 /* The one place where a request ends. */
 static void ring_complete(struct ring *ring, const struct io_uring_cqe *cqe) {
     struct op *op = io_uring_cqe_get_data(cqe);
-    check(op != NULL && op->in_flight);
+    if (op == NULL) {
+        return; /* of poll_write_unwatch */
+    }
+    check(op->in_flight);
     struct completion completion = {.result = cqe->res,
                                     .more = (cqe->flags & IORING_CQE_F_MORE) != 0,
                                     .has_buffer = (cqe->flags & IORING_CQE_F_BUFFER) != 0,
                                     .buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT)};
     ring->counters.completions++;
-    if (op->kind == OP_ZERO_COPY) {
-        if (completion.more) {
-            op->kept_result = completion.result; /* the bytes are still read: the notification ends it */
-            return;
-        }
-        if ((cqe->flags & IORING_CQE_F_NOTIF) != 0) {
-            completion.result = op->kept_result;
-        }
+    if (!ring_settle(ring, op, cqe, &completion)) {
+        return;
     }
     if (completion.has_buffer && completion.result > 0) {
         count_buffers(ring, completion.result);
