@@ -40,11 +40,10 @@ static unsigned level_of(uint64_t now_ms, uint64_t due_ms) {
 static void wheel_place(struct wheel *wheel, struct timer *timer) {
     uint64_t due_ms = timer->due_ms > wheel->now_ms ? timer->due_ms : wheel->now_ms + 1;
     unsigned level = level_of(wheel->now_ms, due_ms);
-    unsigned slot = (unsigned)(due_ms >> level_shift(level)) & SLOT_MASK;
-    if (level == WHEEL_LEVELS - 1 && ((wheel->now_ms ^ due_ms) >> level_shift(WHEEL_LEVELS)) != 0) {
-        /* Beyond the horizon: the slot just behind the current one comes round last. */
-        slot = (unsigned)((wheel->now_ms >> level_shift(level)) - 1) & SLOT_MASK;
-    }
+    uint64_t current = wheel->now_ms >> level_shift(level);
+    uint64_t ahead = (due_ms >> level_shift(level)) - current;
+    /* Beyond the horizon: the slot just behind the current one comes round last. */
+    unsigned slot = (unsigned)(current + (ahead < WHEEL_SLOTS ? ahead : WHEEL_SLOTS - 1)) & SLOT_MASK;
     wheel->occupied[level] |= UINT64_C(1) << slot;
     list_append(&wheel->slots[level][slot], &timer->link);
 }

@@ -32,7 +32,7 @@ void wheel_init(struct wheel *wheel, uint64_t now_ms);
 void timer_init(struct timer *timer, timer_fired_fn *fired);
 bool timer_is_set(const struct timer *timer);
 
-/* (Re)sets the timer. A time that has passed fires at the next advance. */
+/* (Re)sets the timer. A time that has passed fires at the first advance to a later millisecond. */
 void wheel_set(struct wheel *wheel, struct timer *timer, uint64_t due_ms);
 /* Stopping a timer that is not set is harmless. */
 void wheel_stop(struct timer *timer);
