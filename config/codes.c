@@ -1,0 +1,67 @@
+#include "config/codes.h"
+
+static const struct {
+    const char *number;
+    const char *meaning;
+} codes[CODES_COUNT] = {
+    [CODE_MEMORY] = {"E0100", "there is not enough memory to load it"},
+    [CODE_READ] = {"E0101", "the file cannot be read"},
+    [CODE_FILE_SIZE] = {"E0102", "the file is larger than 4 MiB"},
+    [CODE_UTF8] = {"E0103", "a byte is not UTF-8"},
+    [CODE_CONTROL] = {"E0104", "a control character is in the file or in a text"},
+    [CODE_SYNTAX] = {"E0105", "it is not YAML"},
+    [CODE_TAB] = {"E0106", "a tab indents a line: YAML allows only spaces"},
+    [CODE_DEPTH] = {"E0107", "it is nested deeper than 32 levels"},
+    [CODE_DOCUMENTS] = {"E0108", "the file holds more than one YAML document"},
+    [CODE_SCALAR_SIZE] = {"E0109", "a text is longer than 1 MiB"},
+    [CODE_ANCHOR] = {"E0110", "an alias `*x` has no anchor `&x` before it"},
+    [CODE_CYCLE] = {"E0111", "an alias stands inside its own anchor"},
+    [CODE_NODES] = {"E0112", "there are more than 250000 values, those repeated by aliases counted each time"},
+    [CODE_MERGE] = {"E0113", "the value of `<<` is not a map or a list of maps"},
+    [CODE_KEY_KIND] = {"E0114", "a key is a list or a map"},
+    [CODE_TAG] = {"E0115", "a value has a YAML tag such as `!!int`"},
+    [CODE_ANCHORS] = {"E0116", "there are more than 1000 anchors"},
+    [CODE_KIND] = {"E0201", "a list, a map or a plain value stands where another of them belongs"},
+    [CODE_MISSING_KEY] = {"E0202", "a key that must be there is missing"},
+    [CODE_UNKNOWN_KEY] = {"E0203", "there is no such key here"},
+    [CODE_DUPLICATE_KEY] = {"E0204", "a key is there twice"},
+    [CODE_NO_VALUE] = {"E0205", "a key has no value"},
+    [CODE_EMPTY_LIST] = {"E0206", "a list needs at least one item"},
+    [CODE_NAME] = {"E0207", "a listener or an upstream has a name that is not allowed"},
+    [CODE_BOOL] = {"E0301", "a value is neither `true` nor `false`"},
+    [CODE_INTEGER] = {"E0302", "a value is not a whole number, or out of range"},
+    [CODE_WORD] = {"E0303", "a value is none of the words that the key knows"},
+    [CODE_TEXT] = {"E0304", "a name is empty or too long"},
+    [CODE_ADDRESS] = {"E0306", "a value is not an address of the kind that the key takes"},
+    [CODE_UNSUPPORTED] = {"E0307", "moonring does not support this kind of address"},
+    [CODE_MODE] = {"E0308", "a socket's mode is not four octal digits"},
+    [CODE_TARGET] = {"E0309", "a value is not a place that a log can go to"},
+    [CODE_DURATION_UNIT] = {"E0311", "a duration has no unit"},
+    [CODE_DURATION] = {"E0312", "a value is not a duration"},
+    [CODE_DURATION_RANGE] = {"E0313", "a duration is too short, too long, or finer than the key can hold"},
+    [CODE_NO_LISTENERS] = {"E0401", "there is no listener"},
+    [CODE_UNDEFINED_UPSTREAM] = {"E0402", "a listener names an upstream that is not defined, and that is no address"},
+    [CODE_SAME_ADDRESS] = {"E0403", "two `bind` addresses are the same, or one covers the other"},
+    [CODE_SAME_SERVER] = {"E0404", "two servers of an upstream have the same name"},
+    [CODE_OWN_ADDRESS] = {"E0405", "a listener's server is the listener itself"},
+    [CODE_ALL_BACKUP] = {"E0406", "every server of an upstream is a backup"},
+    [CODE_UNIX_ONLY] = {"E0407", "`mode` or `group` stands beside an address that is not a unix path"},
+    [CODE_UNUSED_UPSTREAM] = {"W0501", "no listener uses an upstream"},
+    [CODE_TIMEOUT_OFF] = {"W0502", "a timeout is off without which sessions may stay for ever"},
+    [CODE_WITHOUT_SQPOLL] = {"W0503", "`io.sqpoll_cpu` is set, but `io.sqpoll` is not true"},
+};
+
+const char *code_number(enum code code) {
+    return codes[code].number;
+}
+
+bool code_is_warning(enum code code) {
+    return codes[code].number[0] == 'W';
+}
+
+void codes_describe(struct bytes *out) {
+    bytes_append_text(out, "| code | meaning |\n| --- | --- |\n");
+    for (size_t code = 0; code < CODES_COUNT; code++) {
+        bytes_printf(out, "| %s | %s |\n", codes[code].number, codes[code].meaning);
+    }
+}

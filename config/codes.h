@@ -1,0 +1,71 @@
+/* Every kind of error and warning about a configuration. Their numbers are printed, searched for and documented: they
+ * never change their meaning, and a number that is out of use is not used again. */
+#ifndef MOONRING_CONFIG_CODES_H
+#define MOONRING_CONFIG_CODES_H
+
+#include "base/bytes.h"
+
+#include <stdbool.h>
+
+enum code {
+    /* Reading the file and its YAML. */
+    CODE_MEMORY,
+    CODE_READ,
+    CODE_FILE_SIZE,
+    CODE_UTF8,
+    CODE_CONTROL,
+    CODE_SYNTAX,
+    CODE_TAB,
+    CODE_DEPTH,
+    CODE_DOCUMENTS,
+    CODE_SCALAR_SIZE,
+    CODE_ANCHOR,
+    CODE_CYCLE,
+    CODE_NODES,
+    CODE_MERGE,
+    CODE_KEY_KIND,
+    CODE_TAG,
+    CODE_ANCHORS,
+    /* Keys. */
+    CODE_KIND,
+    CODE_MISSING_KEY,
+    CODE_UNKNOWN_KEY,
+    CODE_DUPLICATE_KEY,
+    CODE_NO_VALUE,
+    CODE_EMPTY_LIST,
+    CODE_NAME,
+    /* Values. */
+    CODE_BOOL,
+    CODE_INTEGER,
+    CODE_WORD,
+    CODE_TEXT,
+    CODE_ADDRESS,
+    CODE_UNSUPPORTED,
+    CODE_MODE,
+    CODE_TARGET,
+    CODE_DURATION_UNIT,
+    CODE_DURATION,
+    CODE_DURATION_RANGE,
+    /* Rules between keys. */
+    CODE_NO_LISTENERS,
+    CODE_UNDEFINED_UPSTREAM,
+    CODE_SAME_ADDRESS,
+    CODE_SAME_SERVER,
+    CODE_OWN_ADDRESS,
+    CODE_ALL_BACKUP,
+    CODE_UNIX_ONLY,
+    /* Warnings. */
+    CODE_UNUSED_UPSTREAM,
+    CODE_TIMEOUT_OFF,
+    CODE_WITHOUT_SQPOLL,
+    CODES_COUNT,
+};
+
+/* `E0203`, `W0501`. */
+const char *code_number(enum code code);
+bool code_is_warning(enum code code);
+
+/* Appends one line of a Markdown table for each code: number and meaning. */
+void codes_describe(struct bytes *out);
+
+#endif

@@ -1,0 +1,481 @@
+#include "config/schema.h"
+
+#include "base/check.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define US UINT64_C(1)
+#define MS (1000 * US)
+#define SECOND (1000 * MS)
+#define MINUTE (60 * SECOND)
+#define DAY (24 * 60 * MINUTE)
+#define CONNECTIONS_MAX 10000000 /* far beyond the descriptors that a process can have */
+
+#define VALUE(record, member) .offset = offsetof(struct record, member), .size = sizeof(((struct record *)NULL)->member)
+#define ITEMS(record, member)                                                                                          \
+    .offset = offsetof(struct record, member), .count_offset = offsetof(struct record, member##_count)
+#define DURATION(record, member, unit, shortest, longest)                                                              \
+    .type = KEY_DURATION, VALUE(record, member), .unit_us = (unit), .min = (shortest), .max = (longest)
+#define OFF .word = "off", .word_value = 0
+
+/* Items know where they were written. */
+static_assert(offsetof(struct config_bind, place) == 0, "an item begins with its place");
+static_assert(offsetof(struct config_listener, place) == 0, "an item begins with its place");
+static_assert(offsetof(struct config_server, place) == 0, "an item begins with its place");
+static_assert(offsetof(struct config_upstream, place) == 0, "an item begins with its place");
+static_assert(offsetof(struct config_root, config) == 0, "an offset in struct config is one in struct config_root");
+
+static const struct key timeouts_keys[] = {
+    {.name = "connect",
+     DURATION(config_timeouts, connect_ms, MS, MS, 365 * DAY),
+     OFF,
+     .fallback = "5s",
+     .help = "how long one try to reach a server may take; an upstream may set its own, which wins"},
+    {.name = "idle",
+     DURATION(config_timeouts, idle_ms, MS, MS, 365 * DAY),
+     OFF,
+     .word_warning = "sessions whose peers vanished without a word are never closed",
+     .fallback = "1h",
+     .help = "closes a session when no byte came from either side for so long"},
+    {.name = "half_close",
+     DURATION(config_timeouts, half_close_ms, MS, MS, 365 * DAY),
+     OFF,
+     .fallback = "1m",
+     .help = "the same, once one side has ended its direction: no byte in the other one (a reply that keeps flowing is "
+             "never cut)"},
+    {.name = "send_stall",
+     DURATION(config_timeouts, send_stall_ms, MS, MS, 365 * DAY),
+     OFF,
+     .fallback = "5m",
+     .help = "closes a session when data waits for a peer that took no byte for so long"},
+    {.name = "max_lifetime",
+     DURATION(config_timeouts, max_lifetime_ms, MS, MS, 365 * DAY),
+     OFF,
+     .fallback = "off",
+     .help = "closes a session so long after it was accepted, busy or not"},
+    {.name = NULL},
+};
+static const struct section timeouts_section = {.size = sizeof(struct config_timeouts), .keys = timeouts_keys};
+
+static const struct key keepalive_keys[] = {
+    {.name = "idle",
+     DURATION(config_tcp, keepalive_idle_s, SECOND, SECOND, 32767 * SECOND),
+     .fallback = "60s",
+     .help = "silence before the first probe"},
+    {.name = "interval",
+     DURATION(config_tcp, keepalive_interval_s, SECOND, SECOND, 32767 * SECOND),
+     .fallback = "10s",
+     .help = "between probes"},
+    {.name = "count",
+     .type = KEY_INTEGER,
+     VALUE(config_tcp, keepalive_count),
+     .min = 1,
+     .max = 127,
+     .fallback = "6",
+     .help = "probes without an answer after which the connection is broken"},
+    {.name = NULL},
+};
+static const struct section keepalive_section = {.keys = keepalive_keys};
+
+static const struct key tcp_keys[] = {
+    {.name = "nodelay",
+     .type = KEY_BOOL,
+     VALUE(config_tcp, nodelay),
+     .fallback = "true",
+     .help = "TCP_NODELAY on both sides: small writes are sent at once"},
+    {.name = "keepalive",
+     .type = KEY_SECTION,
+     .section = &keepalive_section,
+     VALUE(config_tcp, keepalive),
+     OFF,
+     .fallback = "off",
+     .help = "SO_KEEPALIVE on both sides; a section, also an empty one `{}`, switches it on. Off by default: "
+             "`timeouts.idle` "
+             "ends what is dead, and idle peers are not woken"},
+    {.name = "backlog",
+     .type = KEY_INTEGER,
+     VALUE(config_tcp, backlog),
+     .min = 1,
+     .max = 65535,
+     .fallback = "4096",
+     .help = "connections that may wait in the kernel to be accepted (the kernel caps it at net.core.somaxconn)"},
+    {.name = NULL},
+};
+static const struct section tcp_section = {.size = sizeof(struct config_tcp), .keys = tcp_keys};
+
+static const struct key bind_keys[] = {
+    {.name = "address",
+     .type = KEY_BIND,
+     .required = true,
+     .help = "where to accept. `:8080` is every IPv4 and IPv6 address of the machine, `[::]:8080` every IPv6 one, "
+             "`0.0.0.0:8080` every IPv4 one; port 0 is any free one"},
+    {.name = "mode",
+     .type = KEY_MODE,
+     VALUE(config_bind, mode),
+     .absent = CONFIG_MODE_DEFAULT,
+     .help = "permissions of a unix socket's file; when left out, as the umask has it"},
+    {.name = "group",
+     .type = KEY_TEXT,
+     VALUE(config_bind, group),
+     .help = "group of a unix socket's file; when left out, the group of the process"},
+    {.name = NULL},
+};
+static const struct section bind_section = {
+    .noun = "bind", .size = sizeof(struct config_bind), .shorthand = "address", .keys = bind_keys};
+
+static const struct key limits_keys[] = {
+    {.name = "max_connections",
+     .type = KEY_INTEGER,
+     VALUE(config_listener, connections_max),
+     .min = 1,
+     .max = CONNECTIONS_MAX,
+     OFF,
+     .fallback = "off",
+     .help = "sessions of this listener at one time; when it is reached, clients wait in the kernel's queue"},
+    {.name = NULL},
+};
+static const struct section limits_section = {.keys = limits_keys};
+
+static const struct key listener_keys[] = {
+    {.name = "bind",
+     .type = KEY_LIST,
+     .required = true,
+     .section = &bind_section,
+     ITEMS(config_listener, binds),
+     .single = true,
+     .help = "the addresses to accept on: one, or a list; a plain address is short for a section with `address` alone"},
+    {.name = "upstream",
+     .type = KEY_UPSTREAM,
+     .required = true,
+     VALUE(config_listener, upstream),
+     .absent = SIZE_MAX,
+     .help = "where sessions go: the name of an upstream, or an address, which then is an upstream of one server"},
+    {.name = "timeouts",
+     .type = KEY_SECTION,
+     .section = &timeouts_section,
+     .base = offsetof(struct config_listener, timeouts),
+     .inherits = offsetof(struct config_root, defaults.timeouts)},
+    {.name = "limits", .type = KEY_SECTION, .section = &limits_section},
+    {.name = "tcp",
+     .type = KEY_SECTION,
+     .section = &tcp_section,
+     .base = offsetof(struct config_listener, tcp),
+     .inherits = offsetof(struct config_root, defaults.tcp)},
+    {.name = NULL},
+};
+static const struct section listener_section = {
+    .noun = "listener",
+    .size = sizeof(struct config_listener),
+    .name_offset = offsetof(struct config_listener, name),
+    .keys = listener_keys,
+};
+
+static const struct key server_keys[] = {
+    {.name = "name",
+     .type = KEY_TEXT,
+     VALUE(config_server, name),
+     .help = "its identity in the upstream and its name in logs; when left out, the address as written"},
+    {.name = "address",
+     .type = KEY_SERVER,
+     .required = true,
+     .help =
+         "an IP address or a host name with a port, or a unix socket; a host name is looked up at start, and all its "
+         "addresses are used"},
+    {.name = "weight",
+     .type = KEY_INTEGER,
+     VALUE(config_server, weight),
+     .min = 1,
+     .max = 1000,
+     .fallback = "1",
+     .help = "its share of the sessions beside the other servers'"},
+    {.name = "max_connections",
+     .type = KEY_INTEGER,
+     VALUE(config_server, connections_max),
+     .min = 1,
+     .max = CONNECTIONS_MAX,
+     OFF,
+     .fallback = "off",
+     .help = "sessions that it gets at one time; beyond them the next server is taken"},
+    {.name = "backup",
+     .type = KEY_BOOL,
+     VALUE(config_server, backup),
+     .fallback = "false",
+     .help = "used only when every other server is out"},
+    {.name = NULL},
+};
+const struct section server_section = {
+    .noun = "server", .size = sizeof(struct config_server), .shorthand = "address", .keys = server_keys};
+
+static const char *const balance_words[] = {
+    [BALANCE_ROUND_ROBIN] = "round_robin",
+    [BALANCE_LEAST_CONN] = "least_conn",
+    [BALANCE_RANDOM] = "random",
+    [BALANCE_FIRST] = "first",
+    NULL,
+};
+
+static const struct key retry_keys[] = {
+    {.name = "attempts",
+     .type = KEY_INTEGER,
+     VALUE(config_upstream, retry_attempts),
+     .min = 1,
+     .max = 16,
+     .fallback = "3",
+     .help = "servers tried for one session, the first one included"},
+    {.name = "backoff",
+     DURATION(config_upstream, retry_backoff_ms, MS, MS, MINUTE),
+     OFF,
+     .fallback = "50ms",
+     .help = "the wait before servers that were tried already are tried again"},
+    {.name = NULL},
+};
+static const struct section retry_section = {.keys = retry_keys};
+
+static const struct key upstream_timeouts_keys[] = {
+    {.name = "connect",
+     DURATION(config_upstream, connect_ms, MS, MS, 365 * DAY),
+     OFF,
+     .absent = UINT64_MAX,
+     .help = "how long one try to reach a server may take; when left out, the listener's `timeouts.connect` holds"},
+    {.name = NULL},
+};
+static const struct section upstream_timeouts_section = {.keys = upstream_timeouts_keys};
+
+static const struct key upstream_keys[] = {
+    {.name = "servers",
+     .type = KEY_LIST,
+     .required = true,
+     .section = &server_section,
+     ITEMS(config_upstream, servers),
+     .help = "a list; a plain address is short for a section with `address` alone"},
+    {.name = "balance",
+     .type = KEY_WORD,
+     VALUE(config_upstream, balance),
+     .words = balance_words,
+     .fallback = "round_robin",
+     .help = "which server the next session gets: in turn, the one with the fewest sessions, any, or the first that "
+             "answers"},
+    {.name = "retry", .type = KEY_SECTION, .section = &retry_section},
+    {.name = "timeouts", .type = KEY_SECTION, .section = &upstream_timeouts_section},
+    {.name = NULL},
+};
+
+/* One that was made from a listener's `upstream: ADDRESS` is named by the address. No other name has a colon in it. */
+static bool upstream_is_written(const void *record) {
+    const struct config_upstream *upstream = record;
+    return strchr(upstream->name, ':') == NULL;
+}
+
+const struct section upstream_section = {
+    .noun = "upstream",
+    .size = sizeof(struct config_upstream),
+    .name_offset = offsetof(struct config_upstream, name),
+    .keys = upstream_keys,
+    .is_written = upstream_is_written,
+};
+
+static const char *const level_words[] = {
+    [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug", [LOG_TRACE] = "trace", NULL,
+};
+static const struct key error_log_keys[] = {
+    {.name = "target",
+     .type = KEY_TARGET,
+     VALUE(config_log, error_target),
+     .fallback = "stderr",
+     .help = "where the program says what happened to it"},
+    {.name = "level",
+     .type = KEY_WORD,
+     VALUE(config_log, error_level),
+     .words = level_words,
+     .fallback = "info",
+     .help = "nothing beyond this level is written"},
+    {.name = NULL},
+};
+static const struct section error_log_section = {.keys = error_log_keys};
+
+static const char *const format_words[] = {[ACCESS_FORMAT_TEXT] = "text", [ACCESS_FORMAT_JSON] = "json", NULL};
+static const struct key access_log_keys[] = {
+    {.name = "target",
+     .type = KEY_TARGET,
+     VALUE(config_log, access_target),
+     .fallback = "stdout",
+     .help = "where each session's line goes"},
+    {.name = "format",
+     .type = KEY_WORD,
+     VALUE(config_log, access_format),
+     .words = format_words,
+     .fallback = "text",
+     .help = "the line's form"},
+    {.name = NULL},
+};
+static const struct section access_log_section = {.keys = access_log_keys};
+
+static const struct key log_keys[] = {
+    {.name = "error", .type = KEY_SECTION, .section = &error_log_section},
+    {.name = "access",
+     .type = KEY_SECTION,
+     .section = &access_log_section,
+     VALUE(config_log, access_target),
+     OFF,
+     .help = "one line for each session when it ends; `off` writes none"},
+    {.name = NULL},
+};
+static const struct section log_section = {.keys = log_keys};
+
+static const struct key process_keys[] = {
+    {.name = "workers",
+     .type = KEY_INTEGER,
+     VALUE(config_process, workers),
+     .min = 1,
+     .max = 1024,
+     .word = "auto",
+     .fallback = "auto",
+     .help = "threads that serve sessions; `auto`: one for each CPU that the process may use"},
+    {.name = "user",
+     .type = KEY_TEXT,
+     VALUE(config_process, user),
+     .help = "who to become before anything is opened; when left out, who started it"},
+    {.name = "max_connections",
+     .type = KEY_INTEGER,
+     VALUE(config_process, connections_max),
+     .min = 1,
+     .max = CONNECTIONS_MAX,
+     .word = "auto",
+     .fallback = "auto",
+     .help = "sessions of all listeners at one time; `auto`: as many as the limit of open files allows"},
+    {.name = NULL},
+};
+static const struct section process_section = {.keys = process_keys};
+
+static const char *const splice_words[] = {"off", "auto", NULL};
+static const struct key io_keys[] = {
+    {.name = "sqpoll",
+     .type = KEY_BOOL,
+     VALUE(config_io, sqpoll),
+     .fallback = "false",
+     .help = "a kernel thread for each worker picks up requests: fewer system calls for more CPU time"},
+    {.name = "sqpoll_idle",
+     DURATION(config_io, sqpoll_idle_ms, MS, MS, MINUTE),
+     .fallback = "10ms",
+     .help = "how long that thread looks for requests before it sleeps"},
+    {.name = "sqpoll_cpu",
+     .type = KEY_INTEGER,
+     VALUE(config_io, sqpoll_cpu),
+     .min = 0,
+     .max = 4095,
+     .word = "any",
+     .word_value = UINT32_MAX,
+     .fallback = "any",
+     .help = "the CPU that it stays on"},
+    {.name = "splice",
+     .type = KEY_WORD,
+     VALUE(config_io, splice),
+     .words = splice_words,
+     .fallback = "auto",
+     .help = "moves bulk data inside the kernel; `auto`: where that is cheaper"},
+    {.name = "zero_copy_send",
+     .type = KEY_BOOL,
+     VALUE(config_io, zero_copy_send),
+     .fallback = "false",
+     .help = "sends large data without a copy; pays on fast networks, not on loopback"},
+    {.name = "busy_poll",
+     DURATION(config_io, busy_poll_us, US, US, SECOND),
+     OFF,
+     .fallback = "off",
+     .help = "how long a worker spins before it waits: shorter delays for more CPU time"},
+    {.name = NULL},
+};
+static const struct section io_section = {.keys = io_keys};
+
+static const struct key shutdown_keys[] = {
+    {.name = "drain_timeout",
+     DURATION(config, drain_timeout_ms, MS, MS, 365 * DAY),
+     OFF,
+     .fallback = "60s",
+     .help = "how long a stop lets sessions end by themselves; `off`: for ever"},
+    {.name = NULL},
+};
+static const struct section shutdown_section = {.keys = shutdown_keys};
+
+static const struct key defaults_keys[] = {
+    {.name = "timeouts",
+     .type = KEY_SECTION,
+     .section = &timeouts_section,
+     .base = offsetof(struct config_root, defaults.timeouts),
+     .like = "listeners.*.timeouts"},
+    {.name = "tcp",
+     .type = KEY_SECTION,
+     .section = &tcp_section,
+     .base = offsetof(struct config_root, defaults.tcp),
+     .like = "listeners.*.tcp"},
+    {.name = NULL},
+};
+static const struct section defaults_section = {.keys = defaults_keys};
+
+/* `defaults` stands first: listeners begin with what it says. */
+static const struct key config_keys[] = {
+    {.name = "defaults", .type = KEY_SECTION, .section = &defaults_section},
+    {.name = "listeners",
+     .type = KEY_MAP,
+     .section = &listener_section,
+     ITEMS(config, listeners),
+     .help = "what is accepted, and where it goes; at least one"},
+    {.name = "upstreams",
+     .type = KEY_MAP,
+     .section = &upstream_section,
+     ITEMS(config, upstreams),
+     .help = "groups of servers"},
+    {.name = "log", .type = KEY_SECTION, .section = &log_section, .base = offsetof(struct config, log)},
+    {.name = "process", .type = KEY_SECTION, .section = &process_section, .base = offsetof(struct config, process)},
+    {.name = "io", .type = KEY_SECTION, .section = &io_section, .base = offsetof(struct config, io)},
+    {.name = "shutdown", .type = KEY_SECTION, .section = &shutdown_section},
+    {.name = NULL},
+};
+const struct section config_section = {.size = sizeof(struct config_root), .keys = config_keys};
+
+const struct key *schema_find(const struct section *section, const char *name) {
+    for (const struct key *key = section->keys; key->name != NULL; key++) {
+        if (strcmp(key->name, name) == 0) {
+            return key;
+        }
+    }
+    return NULL;
+}
+
+uint64_t schema_load(const struct key *key, const void *record) {
+    const char *at = (const char *)record + key->offset;
+    uint8_t byte;
+    uint32_t word;
+    uint64_t value;
+    switch (key->size) {
+    case sizeof(byte):
+        memcpy(&byte, at, sizeof(byte));
+        return byte;
+    case sizeof(word):
+        memcpy(&word, at, sizeof(word));
+        return word;
+    default:
+        check(key->size == sizeof(value));
+        memcpy(&value, at, sizeof(value));
+        return value;
+    }
+}
+
+void schema_store(const struct key *key, void *record, uint64_t value) {
+    char *at = (char *)record + key->offset;
+    uint8_t byte = (uint8_t)value;
+    uint32_t word = (uint32_t)value;
+    switch (key->size) {
+    case sizeof(byte):
+        memcpy(at, &byte, sizeof(byte));
+        break;
+    case sizeof(word):
+        memcpy(at, &word, sizeof(word));
+        break;
+    default:
+        check(key->size == sizeof(value));
+        memcpy(at, &value, sizeof(value));
+        break;
+    }
+}

@@ -1,0 +1,146 @@
+#include "config/validate.h"
+
+#include "config/overlap.h"
+#include "config/resolve.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void check_listeners_exist(struct apply *apply, const struct node *tree) {
+    const struct node_entry *listeners = node_entry(tree, "listeners");
+    bool none = listeners == NULL || (listeners->value->kind == NODE_MAP && listeners->value->entries_count == 0);
+    if (tree->kind == NODE_MAP && none) {
+        struct span span = listeners != NULL ? listeners->key->span : (struct span){{0, 0}, {0, 0}};
+        findings_add(apply->findings, CODE_NO_LISTENERS, span,
+                     "add: listeners: {web: {bind: \":8080\", upstream: NAME}}", "there is no listener");
+    }
+}
+
+/* ---- listeners ---- */
+
+/* A file of a unix socket has permissions and an owner; other addresses have no file. */
+static void check_bind_is_file(struct apply *apply, const struct config_bind *bind, const struct node *node) {
+    static const char *const keys[] = {"mode", "group"};
+    bool is_file = address_is_unix(&bind->address) && bind->address.local.sun_path[0] != 0;
+    for (size_t index = 0; index < 2 && bind->text != NULL && !is_file; index++) {
+        const struct node_entry *entry = node_entry(node, keys[index]);
+        if (entry != NULL) {
+            findings_add(apply->findings, CODE_UNIX_ONLY, entry->key->span, "only \"unix:/path\" has one",
+                         "%s has no %s", findings_quote(apply->findings, bind->text), keys[index]);
+        }
+    }
+}
+
+/* Where the address of a server of the listener's upstream is written. */
+static const struct node *server_node(const struct node *tree, const struct node *listener, size_t upstream,
+                                      size_t server) {
+    const struct node *upstreams = node_child(tree, "upstreams");
+    if (upstreams == NULL || upstream >= upstreams->entries_count) {
+        return node_child(listener, "upstream"); /* the address itself */
+    }
+    const struct node *item = node_item(node_child(upstreams->entries[upstream].value, "servers"), server);
+    const struct node *address = node_child(item, "address");
+    return address != NULL ? address : item;
+}
+
+static void check_not_own(struct apply *apply, const struct node *tree, const struct config_listener *listener,
+                          const struct node *node, const struct config_bind *bind, const struct node *bind_node) {
+    const struct config_upstream *upstream = &apply->root->config.upstreams[listener->upstream];
+    for (size_t index = 0; index < upstream->servers_count; index++) {
+        const struct config_server *server = &upstream->servers[index];
+        if (server->address_text != NULL && overlap_is_own(bind, server)) {
+            findings_add(apply->findings, CODE_OWN_ADDRESS, server_node(tree, node, listener->upstream, index)->span,
+                         NULL, "%s is listener %s itself: it would connect to itself",
+                         findings_quote(apply->findings, server->address_text),
+                         findings_quote(apply->findings, listener->name));
+            findings_note(apply->findings, bind_node->span, "it listens here");
+        }
+    }
+}
+
+static void check_listener(struct apply *apply, const struct node *tree, const struct config_listener *listener,
+                           const struct node *node) {
+    const struct node *binds = node_child(node, "bind");
+    for (size_t index = 0; index < listener->binds_count; index++) {
+        const struct config_bind *bind = &listener->binds[index];
+        check_bind_is_file(apply, bind, node_item(binds, index));
+        if (listener->upstream != SIZE_MAX) {
+            check_not_own(apply, tree, listener, node, bind, node_item(binds, index));
+        }
+    }
+}
+
+/* ---- upstreams ---- */
+
+struct named {
+    const char *name;
+    size_t index;
+};
+
+static int named_compare(const void *left, const void *right) {
+    const struct named *a = left;
+    const struct named *b = right;
+    int order = strcmp(a->name, b->name);
+    return order != 0 ? order : a->index < b->index ? -1 : 1;
+}
+
+static void check_server_names(struct apply *apply, const struct config_upstream *upstream,
+                               const struct node *servers) {
+    struct named *list = arena_take(apply->findings->arena, upstream->servers_count * sizeof(list[0]));
+    size_t count = 0;
+    for (size_t index = 0; index < upstream->servers_count; index++) {
+        if (upstream->servers[index].name != NULL) {
+            list[count++] = (struct named){upstream->servers[index].name, index};
+        }
+    }
+    qsort(list, count, sizeof(list[0]), named_compare);
+    for (size_t index = 1; index < count; index++) {
+        if (strcmp(list[index].name, list[index - 1].name) == 0) {
+            findings_add(apply->findings, CODE_SAME_SERVER, node_item(servers, list[index].index)->span,
+                         "give it a \"name\" of its own, or remove it", "upstream %s has two servers %s",
+                         findings_quote(apply->findings, upstream->name),
+                         findings_quote(apply->findings, list[index].name));
+            findings_note(apply->findings, node_item(servers, list[index - 1].index)->span, "the other one");
+        }
+    }
+}
+
+static void check_upstream(struct apply *apply, const struct config_upstream *upstream,
+                           const struct node_entry *entry) {
+    size_t backups = 0;
+    for (size_t index = 0; index < upstream->servers_count; index++) {
+        backups += upstream->servers[index].backup;
+    }
+    if (backups > 0 && backups == upstream->servers_count) {
+        findings_add(apply->findings, CODE_ALL_BACKUP, entry->key->span, "at least one must not be a backup",
+                     "every server of upstream %s is a backup", findings_quote(apply->findings, upstream->name));
+    }
+    check_server_names(apply, upstream, node_child(entry->value, "servers"));
+}
+
+/* ---- the rest ---- */
+
+static void check_sqpoll(struct apply *apply, const struct node *tree) {
+    const struct config_io *io = &apply->root->config.io;
+    if (io->sqpoll_cpu >= 0 && !io->sqpoll) {
+        findings_add(apply->findings, CODE_WITHOUT_SQPOLL, node_child(node_child(tree, "io"), "sqpoll_cpu")->span, NULL,
+                     "sqpoll_cpu has no effect without \"sqpoll: true\"");
+    }
+}
+
+void validate_tree(struct apply *apply, const struct node *tree) {
+    const struct node *listeners = node_child(tree, "listeners");
+    const struct node *upstreams = node_child(tree, "upstreams");
+    const struct config *config = &apply->root->config;
+    size_t upstreams_written = config->upstreams_count;
+    check_listeners_exist(apply, tree);
+    resolve_upstreams(apply, tree);
+    overlap_report(apply, tree);
+    for (size_t index = 0; index < config->listeners_count; index++) {
+        check_listener(apply, tree, &config->listeners[index], listeners->entries[index].value);
+    }
+    for (size_t index = 0; index < upstreams_written; index++) {
+        check_upstream(apply, &config->upstreams[index], &upstreams->entries[index]);
+    }
+    check_sqpoll(apply, tree);
+}
