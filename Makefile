@@ -55,25 +55,29 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+
 # ---- building -----------------------------------------------------------------------------------------------------------
 
 all: $(BUILD)/moonring ## build build/release/moonring (VARIANT=debug|asan|tsan|coverage: another build)
 
 $(BUILD)/moonring: $(call objects,core/program/main.c $(LIBRARY))
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/unit-tests: $(call objects,$(UNIT) $(SUPPORT) $(LIBRARY))
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
 $(BUILD)/tests/scenario-tests: $(call objects,$(SCENARIO) $(SUPPORT) $(BASE))
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
-$(BUILD)/tests/bench: $(call objects,$(BENCH) $(BASE))
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/tests/benchmark: $(call objects,$(BENCH) $(BASE))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC $<"
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Made again when the version changes, not otherwise.
 VERSION_FLAGS = -DMOONRING_VERSION='"$(VERSION)"' -DMOONRING_VARIANT='"$(VARIANT)"' -DMOONRING_LIBRARIES='"$(LIBRARIES)"'
@@ -119,8 +123,8 @@ tsan: ## scenarios with several workers under ThreadSanitizer
 
 bench: ## compare with HAProxy and nginx: throughput, latency, CPU and memory (about 6 minutes)
 	@.ci/install build bench
-	@$(MAKE) --no-print-directory all $(BUILD)/tests/bench
-	@$(BUILD)/tests/bench --moonring $(BUILD)/moonring $(BENCH_FLAGS)
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/benchmark
+	@$(BUILD)/tests/benchmark --moonring $(BUILD)/moonring $(BENCH_FLAGS)
 
 lint: ## check format, dependencies between folders, words, and warnings of clang
 	@.ci/install build test lint

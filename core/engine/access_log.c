@@ -42,6 +42,7 @@ struct access_log {
     bool is_file;
     bool failing; /* the last write failed, and was reported */
     enum config_access_format format;
+    void (*thread_begins)(void);
     pthread_t thread;
     sem_t wake;
     atomic_bool asleep;
@@ -329,6 +330,9 @@ static void log_rest(struct access_log *log, bool busy) {
 
 static void *log_thread(void *argument) {
     struct access_log *log = argument;
+    if (log->thread_begins != NULL) {
+        log->thread_begins();
+    }
     for (;;) {
         if (atomic_exchange(&log->reopen, false)) {
             log_write_out(log); /* lines from before belong into the old file */
@@ -365,11 +369,13 @@ static struct access_log *access_log_open(const char *target, enum config_access
     return log;
 }
 
-struct access_log *access_log_create(const char *target, enum config_access_format format, struct error *error) {
+struct access_log *access_log_create(const char *target, enum config_access_format format, void (*thread_begins)(void),
+                                     struct error *error) {
     struct access_log *log = access_log_open(target, format, error);
     if (log == NULL) {
         return NULL;
     }
+    log->thread_begins = thread_begins;
     check(sem_init(&log->wake, 0, 0) == 0);
     int number = pthread_create(&log->thread, NULL, log_thread, log);
     if (number != 0) {

@@ -37,8 +37,10 @@ struct access_record {
     const char *error; /* NULL: none */
 };
 
-/* Opens the target (stdout, stderr or a path) and starts the writer thread. */
-struct access_log *access_log_create(const char *target, enum config_access_format format, struct error *error);
+/* Opens the target (stdout, stderr or a path) and starts the writer thread, which calls thread_begins (NULL: nothing)
+ * first: to give up rights that its maker has. */
+struct access_log *access_log_create(const char *target, enum config_access_format format, void (*thread_begins)(void),
+                                     struct error *error);
 /* Writes out what is queued, for at most two seconds, then ends the thread. NULL is fine. */
 void access_log_destroy(struct access_log *log);
 /* Opens a file target again by its path. Any thread. */

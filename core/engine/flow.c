@@ -96,6 +96,17 @@ static void flow_sent(struct flow *flow) {
     session_progress(session_of(flow));
 }
 
+void flow_look(struct flow *flow) {
+    struct engine *engine = engine_of(flow);
+    uint32_t unsent = (uint32_t)kernel_unsent(flow_sink(flow)->fd);
+    flow->looked_us = engine->now_us;
+    if (unsent != flow->unsent) {
+        flow->unsent = unsent;
+        flow->stalled_us = engine->now_us;
+        session_progress(session_of(flow));
+    }
+}
+
 /* The sink takes nothing now: wait until it does. */
 static void flow_block(struct flow *flow) {
     struct engine *engine = engine_of(flow);
@@ -107,6 +118,8 @@ static void flow_block(struct flow *flow) {
     }
     if (flow->stalled_us == 0) {
         flow->stalled_us = engine->now_us;
+        flow->looked_us = engine->now_us;
+        flow->unsent = (uint32_t)kernel_unsent(flow_sink(flow)->fd);
         session_hurry(session_of(flow));
     }
     flow->send_op.done = flow_sink_ready;

@@ -20,6 +20,8 @@ struct flow {
     struct link link;             /* in buffers.blocked or buffers.starved */
     uint64_t bytes;               /* received so far */
     uint64_t stalled_us;          /* since when the sink has taken no byte although some wait; 0: it does */
+    uint64_t looked_us;           /* when its kernel was last asked whether it took some */
+    uint32_t unsent;              /* what it had not acknowledged then */
     uint32_t sending;             /* bytes that send_op offers */
     uint32_t window_bytes;        /* for the choice between receive and splice: since the window began */
     uint16_t window_receives;
@@ -40,6 +42,8 @@ void flow_start(struct flow *flow);
 void flow_resume(struct flow *flow);
 /* Moves what a blocked flow holds in the ring's buffers to the heap. Takes it out of buffers.blocked. */
 void flow_evacuate(struct flow *flow);
+/* A stalled flow's sink may take bytes although there is no room for a send yet: asks its kernel. */
+void flow_look(struct flow *flow);
 /* Bytes that were received and not handed to the sink's kernel. */
 size_t flow_undelivered(const struct flow *flow);
 /* Gives everything back. Nothing may be in flight. */

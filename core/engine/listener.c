@@ -17,13 +17,7 @@ static void acceptor_accepted(struct op *op, const struct completion *completion
 static void acceptor_cancelled(struct op *op, const struct completion *completion);
 static void acceptor_fired(struct timer *timer);
 static void acceptor_release(struct owner *owner);
-
-static void acceptor_arm(struct acceptor *acceptor) {
-    acceptor->state = ACCEPTOR_ARMED;
-    if (!acceptor->accept_op.in_flight) {
-        ring_accept(acceptor->engine->ring, &acceptor->accept_op, acceptor->fd);
-    }
-}
+static void acceptor_arm(struct acceptor *acceptor);
 
 struct acceptor *acceptor_create(struct engine *engine, struct listener *listener, int fd, struct list *acceptors) {
     struct acceptor *acceptor = malloc(sizeof *acceptor);
@@ -60,6 +54,16 @@ static bool quota_enter(struct quota *quota) {
 static void quota_leave(struct quota *quota) {
     uint32_t before = atomic_fetch_sub_explicit(&quota->active, 1, memory_order_relaxed);
     check(before > 0);
+}
+
+static bool quota_has_room_for(const struct quota *quota, uint32_t count) {
+    return quota->max == 0 || atomic_load_explicit(&quota->active, memory_order_relaxed) + count <= quota->max;
+}
+
+/* Room for as many as may wait in one socket's queue. */
+static bool listener_has_room_for_queue(const struct listener *listener) {
+    return quota_has_room_for(&listener->quota, listener->backlog) &&
+           quota_has_room_for(listener->process, listener->backlog);
 }
 
 static bool listener_enter(struct listener *listener) {
@@ -159,6 +163,14 @@ static void acceptor_cancel(struct acceptor *acceptor) {
     }
 }
 
+static void acceptor_arm(struct acceptor *acceptor) {
+    acceptor->state = ACCEPTOR_ARMED;
+    if (!acceptor->accept_op.in_flight) {
+        acceptor->multishot = listener_has_room_for_queue(acceptor->listener);
+        ring_accept(acceptor->engine->ring, &acceptor->accept_op, acceptor->fd, acceptor->multishot);
+    }
+}
+
 static void acceptor_pause(struct acceptor *acceptor) {
     if (acceptor->state == ACCEPTOR_ARMED) {
         acceptor->state = ACCEPTOR_PAUSED;
@@ -254,6 +266,9 @@ static void acceptor_accepted(struct op *op, const struct completion *completion
     }
     /* Anything else (ECONNABORTED, EINTR, a client that is gone) is about one client: go on. */
     if (completion->more) {
+        if (!listener_has_room_for_queue(acceptor->listener)) {
+            acceptor_cancel(acceptor); /* and is armed again for one at a time */
+        }
         return;
     }
     if (acceptor->state == ACCEPTOR_ARMED) {

@@ -1,8 +1,9 @@
 /* Accepting. A listener is shared by all workers; each worker accepts on its own socket of each address (an acceptor).
  *
  * A limit that is reached, or a process without descriptors, pauses the acceptors: clients wait in the kernel's queue.
- * What a multishot accept had already brought beyond the limit is parked: accepted, but not opened until there is
- * room, which for the client is the same queue. */
+ * A multishot accept may bring a whole queue at once, so it is used only while there is room for one; nearer to the
+ * limit clients are accepted one by one. Whoever was accepted when the last place went is parked: not opened until
+ * there is room, which for the client is the same queue. */
 #ifndef MOONRING_ENGINE_LISTENER_H
 #define MOONRING_ENGINE_LISTENER_H
 
@@ -20,6 +21,7 @@ struct quota {
 
 struct listener {
     struct settings settings;
+    uint32_t backlog; /* of each of its sockets */
     struct quota quota;
     struct quota *process; /* of all listeners together */
     _Atomic uint64_t accepted_total;
@@ -39,6 +41,7 @@ struct acceptor {
     int fd;             /* the process' */
     bool waiting;       /* counted in the process' quota */
     uint8_t state;      /* enum acceptor_state */
+    bool multishot;     /* accept_op is */
     int *parked;        /* ours; accepted descriptors that wait for room, the first at parked_first */
     uint32_t parked_first;
     uint32_t parked_count;

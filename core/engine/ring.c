@@ -229,9 +229,10 @@ static void ring_prepare(struct ring *ring, struct io_uring_sqe *sqe, struct op 
     ring->counters.submissions++;
 }
 
-void ring_accept(struct ring *ring, struct op *op, int fd) {
+void ring_accept(struct ring *ring, struct op *op, int fd, bool multishot) {
     struct io_uring_sqe *sqe = sqe_take(ring);
-    io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
+    io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
+    sqe->ioprio |= multishot ? IORING_ACCEPT_MULTISHOT : 0;
     ring_prepare(ring, sqe, op, OP_PLAIN);
 }
 

@@ -64,8 +64,8 @@ void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us);
 
 /* --- requests ---------------------------------------------------------------------------------------------------- */
 
-/* Multishot: completes with a descriptor (close-on-exec) for each client, until it fails or is cancelled. */
-void ring_accept(struct ring *ring, struct op *op, int fd);
+/* Completes with a descriptor (close-on-exec) for a client; multishot: for each one, until it fails or is cancelled. */
+void ring_accept(struct ring *ring, struct op *op, int fd, bool multishot);
 /* `address` must live until the completion. */
 void ring_connect(struct ring *ring, struct op *op, int fd, const struct address *address);
 

@@ -336,11 +336,36 @@ static struct deadline session_deadline(const struct session *session) {
     return earliest;
 }
 
-/* When the timer must fire at the latest: at that deadline, or for the state's own business. */
+/* A stalled receiver is asked four times within send_stall whether it takes bytes. */
+static uint64_t flow_next_look_us(const struct session *session, const struct flow *flow) {
+    uint64_t stall_ms = session->settings->timeouts.send_stall_ms;
+    return flow->stalled_us == 0 || stall_ms == 0 ? UINT64_MAX : flow->looked_us + stall_ms * 250;
+}
+
+static void session_look_at_flow(const struct session *session, struct flow *flow) {
+    if (session->state == SESSION_RELAYING && flow_next_look_us(session, flow) <= session->engine->now_us) {
+        flow_look(flow);
+    }
+}
+
+static uint64_t earlier(uint64_t a_us, uint64_t b_us) {
+    return a_us < b_us ? a_us : b_us;
+}
+
+/* When the timer must fire at the latest: at the deadline, or for the state's own business. */
 static uint64_t session_due_us(const struct session *session) {
     uint64_t due_us = session_deadline(session).us;
-    bool has_own = session->state == SESSION_CONNECTING || session->state == SESSION_RESETTING;
-    return has_own && session->deadline_us < due_us ? session->deadline_us : due_us;
+    switch ((enum session_state)session->state) {
+    case SESSION_CONNECTING:
+    case SESSION_RESETTING:
+        return earlier(due_us, session->deadline_us);
+    case SESSION_RELAYING:
+        due_us = earlier(due_us, flow_next_look_us(session, &session->from_client));
+        return earlier(due_us, flow_next_look_us(session, &session->from_server));
+    case SESSION_CLOSING:
+        break;
+    }
+    return due_us;
 }
 
 void session_hurry(struct session *session) {
@@ -366,6 +391,8 @@ static void session_connect_too_slow(struct session *session) {
 static void session_fired(struct timer *timer) {
     struct session *session = container_of(timer, struct session, timer);
     uint64_t now_us = session->engine->now_us;
+    session_look_at_flow(session, &session->from_client);
+    session_look_at_flow(session, &session->from_server);
     struct deadline deadline = session_deadline(session);
     if (deadline.us <= now_us) {
         session_close(session, deadline.reason);
@@ -522,11 +549,13 @@ void session_describe(const struct session *session, struct bytes *out) {
     if (kernel_peer_address(session->client.fd, &address) == 0) {
         address_format(&address, client, sizeof client);
     }
+    bytes_printf(out, "session %lu worker=%u listener=%s client=", (unsigned long)session->id, session->engine->number,
+                 session->settings->listener);
+    bytes_append_escaped(out, client, strlen(client)); /* a unix client chooses its name */
     bytes_printf(out,
-                 "session %lu worker=%u listener=%s client=%s server=%s state=%s doing=\"%s\" age=%.3f quiet=%.3f "
+                 " server=%s state=%s doing=\"%s\" age=%.3f quiet=%.3f "
                  "tries=%u from_client_bytes=%lu from_server_bytes=%lu from_client_queued=%zu from_server_queued=%zu "
                  "in_flight=%u\n",
-                 (unsigned long)session->id, session->engine->number, session->settings->listener, client,
                  session->server == NULL ? "-" : session->server->name, session_state_name(session->state),
                  session->doing, (double)(now_us - session->started_us) / 1e6,
                  (double)(now_us - session->progress_us) / 1e6, session->tries,

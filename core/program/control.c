@@ -415,6 +415,14 @@ static bool control_loop(struct control *control) {
 /* --- putting together ------------------------------------------------------------------------------------------------
  */
 
+/* Of a process that changed its user: only the control thread keeps a right. */
+static void drop_rights(void) {
+    struct error error;
+    if (!privileges_drop_thread(&error)) {
+        log_error("%s", error.text);
+    }
+}
+
 static bool logs_open(struct control *control, struct error *error) {
     const struct config_log *config = &control->config->log;
     log_set_level(config->error_level);
@@ -424,7 +432,8 @@ static bool logs_open(struct control *control, struct error *error) {
     if (config->access_target == NULL) {
         return true;
     }
-    control->access_log = access_log_create(config->access_target, config->access_format, error);
+    control->access_log = access_log_create(config->access_target, config->access_format,
+                                            control->config->process.user == NULL ? NULL : drop_rights, error);
     return control->access_log != NULL;
 }
 
@@ -440,6 +449,7 @@ static bool listeners_create(struct control *control, struct error *error) {
         settings_init(&listener->settings, &config->listeners[i], control->upstreams);
         listener->quota.max = config->listeners[i].connections_max;
         listener->process = &control->process;
+        listener->backlog = config->listeners[i].tcp.backlog;
     }
     return true;
 }
