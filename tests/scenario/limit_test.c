@@ -1,0 +1,146 @@
+/* What happens when there is no more of something: descriptors, connections. And that there is plenty before. */
+#include "tests/support/deadline.h"
+#include "tests/support/moonring.h"
+
+#include <criterion/criterion.h>
+#include <sys/resource.h>
+
+/* Its clients get through the handshake and wait in the kernel's queue. */
+static void expect_waiting(struct peer *client, const struct peer_listener *listener) {
+    peer_send(client, "let me in");
+    cr_assert(!peer_listener_has_client(listener, 200), "the limit let another session through");
+}
+
+static void expect_served(struct peer *client, const struct peer_listener *listener) {
+    struct peer server;
+    peer_accept(&server, listener);
+    peer_expect(&server, "let me in");
+    peer_send(&server, "welcome");
+    peer_expect(client, "welcome");
+}
+
+static void third_session_waits(const char *keys, const char *rest) {
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct pair first, second;
+    struct peer third;
+    moonring_start_web(&moonring, &listener, keys, rest);
+    pair_open(&first, moonring.address, &listener);
+    pair_open(&second, moonring.address, &listener);
+    peer_connect(&third, moonring.address);
+    expect_waiting(&third, &listener);
+    cr_assert(moonring_counter(&moonring, "moonring_accepts_limited_total") >= 1);
+    pair_exchange(&second, 1000);
+    pair_close(&first);
+    expect_served(&third, &listener);
+    pair_exchange(&second, 1000);
+}
+
+Test(limit, of_a_listener_lets_clients_wait_until_one_leaves, .timeout = 30) {
+    third_session_waits("limits: {max_connections: 2}", "process: {workers: 1}\n");
+}
+
+Test(limit, of_a_listener_holds_for_all_workers_together, .timeout = 30) {
+    third_session_waits("limits: {max_connections: 2}", "process: {workers: 2}\n");
+}
+
+Test(limit, of_the_process_lets_clients_wait_until_one_leaves, .timeout = 30) {
+    third_session_waits("", "process: {workers: 1, max_connections: 2}\n");
+}
+
+static void allow_64_descriptors(void) {
+    struct rlimit limit = {.rlim_cur = 64, .rlim_max = 64};
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+Test(limit, of_64_descriptors_stops_accepting_without_a_spin_and_recovers, .timeout = 30) {
+    enum { CLIENTS = 64 };
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct peer clients[CLIENTS];
+    peer_listen(&listener, "127.0.0.1:0");
+    moonring_start_prepared(&moonring, allow_64_descriptors,
+                            "listeners: {web: {bind: '127.0.0.1:0', upstream: '%s'}}\n"
+                            "process: {workers: 1, max_connections: 1000}\n",
+                            listener.address);
+    for (size_t index = 0; index < CLIENTS; index++) {
+        peer_connect(&clients[index], moonring.address);
+    }
+    moonring_wait_counter(&moonring, "moonring_accepts_exhausted_total", 1);
+    uint64_t cpu_before_ns = process_cpu_ns(&moonring.process);
+    deadline_pause(1000);
+    uint64_t cpu_ns = process_cpu_ns(&moonring.process) - cpu_before_ns;
+    cr_assert(cpu_ns < 200000000, "it used %lu ns of CPU in a second of waiting", cpu_ns);
+    size_t lines = process_count_lines(&moonring.process.errors, "cannot accept");
+    cr_assert(lines == 1, "it told %zu times", lines);
+
+    for (size_t index = 0; index < CLIENTS; index++) {
+        peer_close(&clients[index]);
+    }
+    while (peer_listener_has_client(&listener, 300)) { /* the servers of those that are gone */
+        struct peer server;
+        peer_accept(&server, &listener);
+        peer_close(&server);
+    }
+    struct pair pair;
+    pair_open(&pair, moonring.address, &listener);
+    pair_exchange(&pair, 100000);
+}
+
+/* Left to itself, moonring serves no more sessions at once than it has descriptors for. */
+Test(limit, of_64_descriptors_turns_no_client_away_by_default, .timeout = 30) {
+    enum { CLIENTS = 64 };
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct peer clients[CLIENTS];
+    peer_listen(&listener, "127.0.0.1:0");
+    moonring_start_prepared(&moonring, allow_64_descriptors,
+                            "listeners: {web: {bind: '127.0.0.1:0', upstream: '%s'}}\nprocess: {workers: 1}\n",
+                            listener.address);
+    for (size_t index = 0; index < CLIENTS; index++) {
+        peer_connect(&clients[index], moonring.address);
+        peer_send(&clients[index], "let me in");
+    }
+    for (size_t index = 0; index < CLIENTS; index++) {
+        struct peer server;
+        peer_accept(&server, &listener);
+        peer_expect(&server, "let me in");
+        peer_send(&server, "bye");
+        peer_expect(&clients[index], "bye"); /* the queue is in order */
+        peer_close(&clients[index]);
+        peer_close(&server);
+    }
+}
+
+static void raise_descriptors(void) {
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+Test(limit, is_not_reached_by_5000_sessions_at_once, .timeout = 60) {
+    enum { SESSIONS = 5000 };
+    static struct pair pairs[SESSIONS];
+    struct moonring moonring;
+    struct peer_listener listener;
+    raise_descriptors();
+    moonring_start_web(&moonring, &listener, "", "log: {access: off}\n");
+    for (size_t index = 0; index < SESSIONS; index++) {
+        pair_open(&pairs[index], moonring.address, &listener);
+    }
+    cr_assert(moonring_counter(&moonring, "moonring_sessions_active") == SESSIONS);
+    for (size_t index = 0; index < SESSIONS; index++) {
+        peer_send_pattern(&pairs[index].client, 1000);
+    }
+    for (size_t index = 0; index < SESSIONS; index++) {
+        peer_expect_pattern(&pairs[index].server, 1000);
+        peer_send_pattern(&pairs[index].server, 1000);
+    }
+    for (size_t index = 0; index < SESSIONS; index++) {
+        peer_expect_pattern(&pairs[index].client, 1000);
+        pair_close(&pairs[index]);
+    }
+    moonring_wait_counter_is(&moonring, "moonring_sessions_active", 0);
+    moonring_stop(&moonring);
+}

@@ -1,0 +1,114 @@
+/* Who the process is: root is given up before anything is bound, and workers keep no right at all. Run as root. */
+#include "tests/support/moonring.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The line of a thread's status that begins with `key`, as a number of the given base. */
+static unsigned long thread_status(const struct process *process, const char *thread, const char *key, int base) {
+    char path[64], line[256];
+    snprintf(path, sizeof(path), "/proc/%d/task/%.16s/status", process->pid, thread);
+    FILE *file = fopen(path, "re");
+    cr_assert(file != NULL);
+    unsigned long value = 0;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, key, strlen(key)) == 0) {
+            value = strtoul(line + strlen(key), NULL, base);
+        }
+    }
+    fclose(file);
+    return value;
+}
+
+/* Every thread must be `uid`, and none but the first may have a capability: that one may bind low ports. */
+static void check_threads(const struct process *process, uid_t uid) {
+    char path[64], first[16];
+    snprintf(path, sizeof(path), "/proc/%d/task", process->pid);
+    snprintf(first, sizeof(first), "%d", process->pid);
+    DIR *threads = opendir(path);
+    for (struct dirent *thread = readdir(threads); thread != NULL; thread = readdir(threads)) {
+        const char *name = thread->d_name;
+        if (name[0] == '.') {
+            continue;
+        }
+        unsigned long allowed = strcmp(name, first) == 0 ? 1UL << CAP_NET_BIND_SERVICE : 0;
+        unsigned long has = thread_status(process, name, "CapPrm:", 16);
+        cr_expect(thread_status(process, name, "Uid:", 10) == uid);
+        cr_expect((has & ~allowed) == 0, "thread %s of %s has the capabilities %lx", name, first, has);
+    }
+    closedir(threads);
+}
+
+Test(user, is_changed_before_anything_is_bound_or_opened, .timeout = 30) {
+    const struct passwd *nobody = getpwnam("nobody");
+    uid_t uid = nobody->pw_uid;
+    struct moonring moonring;
+    struct temporary folder;
+    struct peer_listener listener;
+    struct pair pair;
+    cr_assert(geteuid() == 0, "this test has to be run as root");
+    temporary_create(&folder);
+    cr_assert(chown(folder.path, uid, nobody->pw_gid) == 0);
+    peer_listen(&listener, "127.0.0.1:0");
+    moonring_start(&moonring,
+                   "listeners: {web: {bind: 'unix:%s/web.sock', upstream: '%s'}}\n"
+                   "process: {user: nobody, workers: 2}\n"
+                   "log: {access: {target: 'file:%s/access.log'}}\n",
+                   folder.path, listener.address, folder.path);
+    check_threads(&moonring.process, uid);
+    pair_open(&pair, moonring.address, &listener);
+    pair_exchange(&pair, 100000);
+    const char *names[] = {"web.sock", "access.log"};
+    for (size_t index = 0; index < 2; index++) {
+        char path[TEMPORARY_PATH_MAX];
+        struct stat status;
+        cr_assert(stat(temporary_path(&folder, names[index], path), &status) == 0, "%s: %m", path);
+        cr_assert(status.st_uid == uid, "%s belongs to %u", path, status.st_uid);
+    }
+    pair_close(&pair);
+    moonring_stop(&moonring);
+}
+
+Test(user, keeps_the_right_to_low_ports, .timeout = 30) {
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct pair pair;
+    peer_listen(&listener, "127.0.0.1:0");
+    moonring_start(&moonring, "listeners: {web: {bind: '127.0.0.83:83', upstream: '%s'}}\nprocess: {user: nobody}\n",
+                   listener.address);
+    pair_open(&pair, moonring.address, &listener);
+    pair_exchange(&pair, 1000);
+}
+
+Test(user, that_does_not_exist_is_refused, .timeout = 30) {
+    struct moonring moonring;
+    moonring_launch(&moonring, NULL,
+                    "listeners: {web: {bind: '127.0.0.1:0', upstream: '127.0.0.1:9'}}\n"
+                    "process: {user: no-such-user}\n");
+    moonring_expect_refusal(&moonring, 1, "no-such-user");
+}
+
+static void become_nobody(void) {
+    if (setgid(65534) != 0 || setuid(65534) != 0) {
+        _exit(1);
+    }
+}
+
+Test(user, may_be_an_ordinary_one_from_the_start, .timeout = 30) {
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct pair pair;
+    peer_listen(&listener, "127.0.0.1:0");
+    moonring_start_prepared(&moonring, become_nobody, "listeners: {web: {bind: '127.0.0.1:0', upstream: '%s'}}\n",
+                            listener.address);
+    check_threads(&moonring.process, 65534);
+    pair_open(&pair, moonring.address, &listener);
+    pair_exchange(&pair, 1 << 20);
+}
