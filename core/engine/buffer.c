@@ -89,7 +89,8 @@ void queue_receive(struct queue *queue, struct buffers *buffers, const struct co
         check(slice->buffer->references == 0);
         slice->buffer->references = 1;
         slice->start = ring_buffer_bytes(buffers->ring, id);
-        slice->size = left < buffers->buffer_size ? left : buffers->buffer_size;
+        uint32_t size = ring_buffer_size(buffers->ring, id);
+        slice->size = left < size ? left : size;
         queue_append(queue, slice);
         left -= slice->size;
         if (left == 0) {

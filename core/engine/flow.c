@@ -65,14 +65,17 @@ void flow_finish(struct flow *flow) {
  */
 
 /* Everything that came was handed to the sink: pass the end on. A broken source has no FIN to pass on; the session
- * resets the sink instead. */
+ * resets the sink instead. When the other flow has ended already, the session closes both sockets now, which sends the
+ * FIN. */
 static void flow_pass_end(struct flow *flow) {
+    struct session *session = session_of(flow);
     struct endpoint *sink = flow_sink(flow);
-    if (!flow_source(flow)->reset && !sink->reset && kernel_shutdown_write(sink->fd) < 0) {
+    bool other_ended = flow->from_server ? session->from_client.ended : session->from_server.ended;
+    if (!other_ended && !flow_source(flow)->reset && !sink->reset && kernel_shutdown_write(sink->fd) < 0) {
         sink->reset = true; /* ENOTCONN: it has been reset, and nobody was told yet */
     }
     flow->ended = true;
-    session_flow_ended(session_of(flow), flow);
+    session_flow_ended(session, flow);
 }
 
 /* What is queued has nowhere to go. What the sink itself sent before it broke is still delivered by the other flow. */

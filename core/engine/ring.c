@@ -322,10 +322,17 @@ void ring_cancel_fd(struct ring *ring, struct op *op, int fd) {
 /* --- completing ------------------------------------------------------------------------------------------------------
  */
 
-static void count_buffers(struct ring *ring, int received) {
-    uint32_t used = ((uint32_t)received + ring->buffer_size - 1) / ring->buffer_size;
-    check(used <= ring->buffers_free);
-    ring->buffers_free -= used;
+static void count_buffers(struct ring *ring, uint16_t buffer, uint32_t received) {
+    for (;;) {
+        uint32_t size = ring_buffer_size(ring, buffer);
+        check(ring->buffers_free > 0);
+        ring->buffers_free--;
+        if (received <= size) {
+            return;
+        }
+        received -= size;
+        buffer = ring_buffer_after(ring, buffer);
+    }
 }
 
 /* The kernel adds POLLRDHUP to every poll (IO_POLL_UNMASK in io_uring/poll.c): once the peer has half-closed, a poll
@@ -400,7 +407,7 @@ static void ring_complete(struct ring *ring, const struct io_uring_cqe *cqe) {
         return;
     }
     if (completion.has_buffer && completion.result > 0) {
-        count_buffers(ring, completion.result);
+        count_buffers(ring, completion.buffer, (uint32_t)completion.result);
     } else if (completion.has_buffer) {
         /* The end of the stream took no byte; whether it took the buffer is the kernel's to say, and it did. */
         ring->buffers_free--;
@@ -523,6 +530,12 @@ void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us) {
 char *ring_buffer_bytes(struct ring *ring, uint16_t buffer) {
     check(buffer < ring->buffers_count);
     return ring->memory + (size_t)buffer * ring->buffer_size;
+}
+
+/* The kernel cuts the entry of a bundle's last buffer to the receive's limit, and leaves it cut when the receive then
+ * brings nothing (io_ring_buffers_peek in io_uring/kbuf.c): only the entry knows how much the buffer could take. */
+uint32_t ring_buffer_size(const struct ring *ring, uint16_t buffer) {
+    return ring->buffers->bufs[ring->place[buffer]].len;
 }
 
 uint16_t ring_buffer_after(const struct ring *ring, uint16_t buffer) {

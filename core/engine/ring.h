@@ -100,6 +100,9 @@ void ring_cancel_fd(struct ring *ring, struct op *op, int fd);
 
 /* A receive's completion hands its buffers over; each goes back with ring_buffer_give, once. */
 char *ring_buffer_bytes(struct ring *ring, uint16_t buffer);
+/* What this buffer held at the most in the receive that brought it; less than buffer_size where the kernel cut it to
+ * the receive's limit, or to an earlier one's. All but the last buffer of a completion are full to it. */
+uint32_t ring_buffer_size(const struct ring *ring, uint16_t buffer);
 /* The buffer that the kernel filled after this one within one completion. Valid until either is given back. */
 uint16_t ring_buffer_after(const struct ring *ring, uint16_t buffer);
 void ring_buffer_give(struct ring *ring, uint16_t buffer);

@@ -2,6 +2,7 @@
 #include "tests/support/moonring.h"
 
 #include <criterion/criterion.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
@@ -94,17 +95,19 @@ static bool path_exists(const char *path) {
     return access(path, F_OK) == 0;
 }
 
-Test(address, of_unix_sockets_has_the_mode_and_is_removed_at_stop, .timeout = 30) {
+Test(address, of_unix_sockets_has_mode_and_group_and_is_removed_at_stop, .timeout = 30) {
     struct moonring moonring;
     struct temporary folder;
     struct pair pair;
     char bind[256], path[TEMPORARY_PATH_MAX];
     temporary_create(&folder);
-    snprintf(bind, sizeof(bind), "{address: 'unix:%s', mode: '0640'}", temporary_path(&folder, "web.sock", path));
+    snprintf(bind, sizeof(bind), "{address: 'unix:%s', mode: '0640', group: nogroup}",
+             temporary_path(&folder, "web.sock", path));
     serve(&moonring, &pair, bind, "127.0.0.1:0");
     struct stat status;
     cr_assert(stat(path, &status) == 0);
     cr_assert((status.st_mode & 07777) == 0640, "mode is %o", status.st_mode & 07777);
+    cr_assert(status.st_gid == getgrnam("nogroup")->gr_gid, "group is %u", status.st_gid);
     pair_close(&pair);
     moonring_stop(&moonring);
     cr_assert(!path_exists(path));

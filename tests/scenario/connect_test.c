@@ -51,6 +51,11 @@ Test(connect, tries_the_next_server_when_one_hangs, .timeout = 30) {
     next_server_is_tried(&bad);
 }
 
+Test(connect, tries_the_next_server_when_a_unix_socket_is_missing, .timeout = 30) {
+    struct peer_listener bad = {.address = "unix:/nonexistent/server.sock"};
+    next_server_is_tried(&bad);
+}
+
 Test(connect, waits_for_a_slow_server, .timeout = 30) {
     struct moonring moonring;
     struct peer_listener slow;

@@ -78,6 +78,21 @@ Test(stop, happens_at_once_with_a_sigint_after_the_sigterm, .timeout = 30) {
     second_signal_ends_now(SIGINT);
 }
 
+Test(stop, at_once_ends_a_session_that_is_still_connecting, .timeout = 30) {
+    struct moonring moonring;
+    struct peer_listener dead;
+    struct peer client;
+    peer_blackhole(&dead);
+    moonring_start(&moonring, "listeners: {web: {bind: '127.0.0.1:0', upstream: '%s'}}\n", dead.address);
+    peer_connect(&client, moonring.address);
+    moonring_wait_counter(&moonring, "moonring_sessions_active", 1);
+    process_signal(&moonring.process, SIGTERM);
+    process_wait_line(&moonring.process, &moonring.process.errors, "stopping"); /* or both would be one signal */
+    process_signal(&moonring.process, SIGTERM);
+    peer_expect_closed(&client);
+    cr_assert(process_wait_at_most(&moonring.process, 2000) == 0);
+}
+
 Test(stop, serves_clients_that_were_waiting_in_the_queue, .timeout = 30) {
     struct moonring moonring;
     struct peer_listener listener;
