@@ -359,41 +359,52 @@ static void flow_recv_done(struct op *op, const struct completion *completion) {
 /* --- splicing --------------------------------------------------------------------------------------------------------
  */
 
-/* Source to pipe. True when something came. */
-static bool flow_fill(struct flow *flow) {
+/* Source to pipe. Bytes moved, or what splice(2) said; -ENOBUFS: every pipe holds the bytes of some slow receiver. */
+static int64_t flow_fill(struct flow *flow) {
     struct engine *engine = engine_of(flow);
     flow->splice = splice_take(&engine->splices);
     if (flow->splice == NULL) {
-        flow_demote(flow); /* every pipe holds the bytes of some slow receiver */
-        return false;
+        return -ENOBUFS;
     }
     int64_t moved = splice_fill(flow->splice, flow_source(flow)->fd);
     if (moved > 0) {
         engine->counters.splice_bytes += (uint64_t)moved;
         flow_count(flow, (size_t)moved);
         session_progress(session_of(flow));
-        return true;
+    } else {
+        flow_give_pipe(flow);
     }
-    flow_give_pipe(flow);
-    if (moved != -EAGAIN && moved != -EINTR) {
-        flow_source_over(flow, (int)moved);
-    }
-    return false;
+    return moved;
 }
 
+static bool flow_splice_pays(struct flow *flow) {
+    if (flow->window_receives < SPLICE_MOVES) {
+        return true;
+    }
+    bool pays = flow->window_bytes / flow->window_receives >= SPLICE_MOVE;
+    window_begin(flow);
+    return pays;
+}
+
+/* The source is readable. What splice(2) says when it moves nothing proves nothing: in front of a byte of urgent data
+ * it says -EAGAIN for ever, or even "end" although more follows. So it never ends a flow: a receive is asked instead.
+ */
 static void flow_splice(struct flow *flow) {
-    for (int round = 0; round < SPLICE_ROUNDS && flow_fill(flow); round++) {
+    for (int round = 0; round < SPLICE_ROUNDS; round++) {
+        int64_t moved = flow_fill(flow);
+        if (moved <= 0) {
+            if (round == 0 || moved != -EAGAIN) {
+                flow_demote(flow);
+            }
+            break;
+        }
         flow_send(flow);
         if (flow->splice != NULL || flow_is_over(flow)) {
             return;
         }
     }
-    if (flow->spliced && flow->window_receives >= SPLICE_MOVES) {
-        bool pays = flow->window_bytes / flow->window_receives >= SPLICE_MOVE;
-        window_begin(flow);
-        if (!pays) {
-            flow_demote(flow);
-        }
+    if (flow->spliced && !flow_splice_pays(flow)) {
+        flow_demote(flow);
     }
 }
 

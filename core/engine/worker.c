@@ -277,11 +277,11 @@ static void worker_note_turn(struct engine *engine) {
 
 void worker_turn(struct worker *worker, uint64_t max_wait_us) {
     struct engine *engine = &worker->engine;
+    worker_end_if_idle(worker); /* before it sleeps: what it starts then is submitted at once */
     ring_run(engine->ring, worker_wait_us(worker, max_wait_us), &engine->now_us);
     wheel_advance(&engine->wheel, engine_now_ms(engine));
     worker_share_buffers(engine);
     owners_release(&engine->released);
-    worker_end_if_idle(worker);
     worker_note_turn(engine);
 }
 

@@ -160,11 +160,26 @@ double moonring_counter(struct moonring *moonring, const char *name) {
     }
 }
 
+/* The last session that was told of: usually it explains why a counter is not what it should be. */
+static const char *last_session(struct moonring *moonring) {
+    const char *last = "";
+    const char *found = strstr(process_text(&moonring->process.errors), "\nsession ");
+    for (; found != NULL; found = strstr(found + 1, "\nsession ")) {
+        last = found;
+    }
+    return last;
+}
+
+static void counter_pause(struct moonring *moonring, uint64_t deadline_ms, const char *name, double value,
+                          double wanted) {
+    cr_assert(deadline_left_ms(deadline_ms) > 0, "%s is %g, not %g%.500s", name, value, wanted, last_session(moonring));
+    deadline_pause(20);
+}
+
 void moonring_wait_counter(struct moonring *moonring, const char *name, double wanted) {
     double value = moonring_counter(moonring, name);
     for (uint64_t deadline_ms = deadline_after(DEADLINE_MS); value < wanted;) {
-        cr_assert(deadline_left_ms(deadline_ms) > 0, "%s is %g, not %g", name, value, wanted);
-        deadline_pause(20);
+        counter_pause(moonring, deadline_ms, name, value, wanted);
         value = moonring_counter(moonring, name);
     }
 }
@@ -172,8 +187,7 @@ void moonring_wait_counter(struct moonring *moonring, const char *name, double w
 void moonring_wait_counter_is(struct moonring *moonring, const char *name, double wanted) {
     double value = moonring_counter(moonring, name);
     for (uint64_t deadline_ms = deadline_after(DEADLINE_MS); value != wanted;) {
-        cr_assert(deadline_left_ms(deadline_ms) > 0, "%s is %g, not %g", name, value, wanted);
-        deadline_pause(20);
+        counter_pause(moonring, deadline_ms, name, value, wanted);
         value = moonring_counter(moonring, name);
     }
 }
