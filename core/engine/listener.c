@@ -309,6 +309,7 @@ static void acceptor_settle(struct acceptor *acceptor) {
     acceptor_open_parked(acceptor);
     acceptor_empty_queue(acceptor);
     parked_close(acceptor);
+    wheel_stop(&acceptor->timer);
     acceptor->state = ACCEPTOR_CLOSED;
     acceptor_count_waiting(acceptor);
     owner_close(&acceptor->owner);
@@ -319,7 +320,6 @@ void acceptor_stop(struct acceptor *acceptor) {
         return;
     }
     acceptor->state = ACCEPTOR_DRAINING;
-    wheel_stop(&acceptor->timer);
     acceptor_cancel(acceptor);
     acceptor_settle(acceptor);
 }

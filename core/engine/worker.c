@@ -167,6 +167,9 @@ static void worker_session_ended(struct engine *engine, struct listener *listene
 static void worker_acceptor_ended(struct engine *engine, int fd) {
     struct worker *worker = container_of(engine, struct worker, engine);
     worker->options.socket_done(worker->options.argument, fd);
+    if (worker->closing) {
+        worker_close_sessions(worker);
+    }
 }
 
 /* --- mailbox ---------------------------------------------------------------------------------------------------------
@@ -227,6 +230,7 @@ void worker_stop(struct worker *worker) {
 }
 
 void worker_close_sessions(struct worker *worker) {
+    worker->closing = true;
     list_for_each (link, &worker->engine.sessions) {
         session_close(container_of(link, struct session, link), CLOSE_SHUTDOWN);
     }

@@ -50,6 +50,7 @@ struct worker {
     struct message resume_message;
     atomic_bool resume_posted;
     bool stopping; /* accepts no more */
+    bool closing;  /* closes every session, also those that still come out of the accept queues */
     bool ended;    /* nothing is left: the loop ends */
 };
 
