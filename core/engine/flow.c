@@ -386,16 +386,32 @@ static bool flow_splice_pays(struct flow *flow) {
     return pays;
 }
 
-/* The source is readable. What splice(2) says when it moves nothing proves nothing: in front of a byte of urgent data
- * it says -EAGAIN for ever, or even "end" although more follows. So it never ends a flow: a receive is asked instead.
- */
+/* Nothing was spliced although the source is readable; `again`: after something was. In front of a byte of urgent data
+ * splice(2) says -EAGAIN for ever, or even "end" although more follows: a receive is asked instead. An error is true,
+ * and is told only once. */
+static void flow_splice_stops(struct flow *flow, int result, bool again) {
+    switch (-result) {
+    case EAGAIN:
+        if (!again) {
+            flow_demote(flow);
+        }
+        break;
+    case EINTR:
+        break;
+    case 0:
+    case ENOBUFS:
+        flow_demote(flow);
+        break;
+    default:
+        flow_source_over(flow, result);
+    }
+}
+
 static void flow_splice(struct flow *flow) {
     for (int round = 0; round < SPLICE_ROUNDS; round++) {
         int64_t moved = flow_fill(flow);
         if (moved <= 0) {
-            if (round == 0 || moved != -EAGAIN) {
-                flow_demote(flow);
-            }
+            flow_splice_stops(flow, (int)moved, round > 0);
             break;
         }
         flow_send(flow);

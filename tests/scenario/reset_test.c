@@ -3,6 +3,8 @@
 #include "tests/support/moonring.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/socket.h>
 
 enum { STREAM_SIZE = 16 << 20 };
@@ -85,4 +87,43 @@ Test(reset, after_a_half_close_is_passed_on, .timeout = 30) {
     peer_reset(&pair.server);
     peer_expect_reset(&pair.client);
     moonring_wait_session(&moonring);
+}
+
+static void wait_for_state(struct moonring *moonring, const char *state) {
+    struct process *process = &moonring->process;
+    const char *line = "";
+    for (uint64_t deadline_ms = deadline_after(DEADLINE_MS); strstr(line, state) == NULL;) {
+        cr_assert(deadline_left_ms(deadline_ms) > 0, "never %s: %s", state, line);
+        deadline_pause(5);
+        process_signal(&moonring->process, SIGUSR2);
+        line = process_wait_line(process, &process->errors, "session ");
+    }
+}
+
+/* The kernel still counts bytes as unsent when their receiver has reset the connection: they never become fewer. */
+static void second_reset_ends_it(bool server_first) {
+    enum { WINDOW = 16384, MORE_THAN_THE_WINDOW = 200000 };
+    struct moonring moonring;
+    struct pair pair;
+    session_start(&moonring, &pair);
+    struct peer *first = server_first ? &pair.server : &pair.client;
+    struct peer *second = server_first ? &pair.client : &pair.server;
+    int size = WINDOW;
+    setsockopt(second->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    peer_send_pattern(first, MORE_THAN_THE_WINDOW);
+    while (peer_unsent(first) > 0) {
+        deadline_pause(1);
+    }
+    peer_reset(first);
+    wait_for_state(&moonring, "state=resetting");
+    peer_reset(second);
+    moonring_wait_session(&moonring);
+}
+
+Test(reset, of_the_client_ends_a_session_that_waits_for_it_after_a_reset_of_the_server, .timeout = 30) {
+    second_reset_ends_it(true);
+}
+
+Test(reset, of_the_server_ends_a_session_that_waits_for_it_after_a_reset_of_the_client, .timeout = 30) {
+    second_reset_ends_it(false);
 }
