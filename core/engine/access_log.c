@@ -52,8 +52,7 @@ struct access_log {
     _Atomic(struct access_queue *) queues;
 };
 
-/* --- formatting ------------------------------------------------------------------------------------------------------
- */
+/* --- formatting ------------------------------------------------------------------------------------------------- */
 
 static void append_number(struct bytes *line, uint64_t number) {
     char text[20];
@@ -148,8 +147,7 @@ void access_record_format(const struct access_record *record, enum config_access
     bytes_append_text(line, format == ACCESS_FORMAT_JSON ? "}\n" : "\n");
 }
 
-/* --- the worker's side -----------------------------------------------------------------------------------------------
- */
+/* --- the worker's side ------------------------------------------------------------------------------------------ */
 
 static void queue_copy_in(struct access_queue *queue, uint64_t tail, const char *bytes, size_t size) {
     size_t at = tail % QUEUE_SIZE;
@@ -194,8 +192,7 @@ struct access_queue *access_queue_create(struct access_log *log) {
     return queue;
 }
 
-/* --- the writer's side -----------------------------------------------------------------------------------------------
- */
+/* --- the writer's side ------------------------------------------------------------------------------------------ */
 
 static bool target_is_standard(const char *target) {
     return strcmp(target, "stdout") == 0 || strcmp(target, "stderr") == 0;

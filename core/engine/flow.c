@@ -61,8 +61,7 @@ void flow_finish(struct flow *flow) {
     flow_give_pipe(flow);
 }
 
-/* --- the end ---------------------------------------------------------------------------------------------------------
- */
+/* --- the end ---------------------------------------------------------------------------------------------------- */
 
 /* Everything that came was handed to the sink: pass the end on. A broken source has no FIN to pass on; the session
  * resets the sink instead. When the other flow has ended already, the session closes both sockets now, which sends the
@@ -91,8 +90,7 @@ static void flow_sink_failed(struct flow *flow, int number) {
     session_flow_ended(session, flow);
 }
 
-/* --- sending ---------------------------------------------------------------------------------------------------------
- */
+/* --- sending ---------------------------------------------------------------------------------------------------- */
 
 static void flow_sent(struct flow *flow) {
     flow->stalled_us = 0;
@@ -208,8 +206,7 @@ static void flow_send_done(struct op *op, const struct completion *completion) {
     flow_receive(flow);
 }
 
-/* --- receiving -------------------------------------------------------------------------------------------------------
- */
+/* --- receiving -------------------------------------------------------------------------------------------------- */
 
 static void flow_count(struct flow *flow, size_t size) {
     struct engine_counters *counters = &engine_of(flow)->counters;
@@ -356,8 +353,7 @@ static void flow_recv_done(struct op *op, const struct completion *completion) {
     flow_receive(flow);
 }
 
-/* --- splicing --------------------------------------------------------------------------------------------------------
- */
+/* --- splicing --------------------------------------------------------------------------------------------------- */
 
 /* Source to pipe. Bytes moved, or what splice(2) said; -ENOBUFS: every pipe holds the bytes of some slow receiver. */
 static int64_t flow_fill(struct flow *flow) {

@@ -39,8 +39,7 @@ bool acceptor_is_waiting(const struct acceptor *acceptor) {
     return acceptor->state == ACCEPTOR_PAUSED || acceptor->parked_count > 0;
 }
 
-/* --- limits ----------------------------------------------------------------------------------------------------------
- */
+/* --- limits ----------------------------------------------------------------------------------------------------- */
 
 static bool quota_enter(struct quota *quota) {
     uint32_t active = atomic_fetch_add_explicit(&quota->active, 1, memory_order_relaxed) + 1;
@@ -107,8 +106,7 @@ static void listener_report_exhaustion(struct listener *listener, const struct e
     }
 }
 
-/* --- parked clients --------------------------------------------------------------------------------------------------
- */
+/* --- parked clients --------------------------------------------------------------------------------------------- */
 
 static bool parked_append(struct acceptor *acceptor, int fd) {
     if (acceptor->parked_first + acceptor->parked_count == acceptor->parked_capacity) {
@@ -154,8 +152,7 @@ static void acceptor_count_waiting(struct acceptor *acceptor) {
     }
 }
 
-/* --- accepting -------------------------------------------------------------------------------------------------------
- */
+/* --- accepting -------------------------------------------------------------------------------------------------- */
 
 static void acceptor_cancel(struct acceptor *acceptor) {
     if (acceptor->accept_op.in_flight && !acceptor->cancel_op.in_flight) {
@@ -283,8 +280,7 @@ static void acceptor_cancelled(struct op *op, const struct completion *completio
     acceptor_settle(acceptor);
 }
 
-/* --- stopping --------------------------------------------------------------------------------------------------------
- */
+/* --- stopping --------------------------------------------------------------------------------------------------- */
 
 /* Takes whoever has connected already: the kernel would reset them. */
 static void acceptor_empty_queue(struct acceptor *acceptor) {

@@ -33,8 +33,7 @@ struct ring {
     uint32_t buffers_free;
 };
 
-/* --- making one ----------------------------------------------------------------------------------------------------
- */
+/* --- making one ------------------------------------------------------------------------------------------------- */
 
 static void explain_refusal(struct error *error, int number) {
     switch (number) {
@@ -186,8 +185,7 @@ const struct ring_counters *ring_counters(const struct ring *ring) {
     return &ring->counters;
 }
 
-/* --- submitting ------------------------------------------------------------------------------------------------------
- */
+/* --- submitting ------------------------------------------------------------------------------------------------- */
 
 static bool submission_needs_call(const struct ring *ring) {
     return !ring->sqpoll || (IO_URING_READ_ONCE(*ring->uring.sq.kflags) & IORING_SQ_NEED_WAKEUP) != 0;
@@ -319,8 +317,7 @@ void ring_cancel_fd(struct ring *ring, struct op *op, int fd) {
     ring_prepare(ring, sqe, op, OP_PLAIN);
 }
 
-/* --- completing ------------------------------------------------------------------------------------------------------
- */
+/* --- completing ------------------------------------------------------------------------------------------------- */
 
 static void count_buffers(struct ring *ring, uint16_t buffer, uint32_t received) {
     for (;;) {
@@ -441,8 +438,7 @@ static void ring_dispatch(struct ring *ring) {
     }
 }
 
-/* --- waiting ---------------------------------------------------------------------------------------------------------
- */
+/* --- waiting ---------------------------------------------------------------------------------------------------- */
 
 static bool ring_has_work(const struct ring *ring) {
     unsigned wanted = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
@@ -524,8 +520,7 @@ void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us) {
     ring_dispatch(ring);
 }
 
-/* --- buffers ---------------------------------------------------------------------------------------------------------
- */
+/* --- buffers ---------------------------------------------------------------------------------------------------- */
 
 char *ring_buffer_bytes(struct ring *ring, uint16_t buffer) {
     check(buffer < ring->buffers_count);
@@ -558,8 +553,7 @@ uint32_t ring_buffers_free(const struct ring *ring) {
     return ring->buffers_free;
 }
 
-/* --- probing ---------------------------------------------------------------------------------------------------------
- */
+/* --- probing ---------------------------------------------------------------------------------------------------- */
 
 static bool is_disabled(const char *feature) {
     const char *disabled = getenv("MOONRING_DISABLE");

@@ -62,7 +62,7 @@ bool ring_probe(struct ring_features *features, struct error *error);
  * completion. */
 void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us);
 
-/* --- requests ---------------------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------------------------- */
 
 /* Completes with a descriptor (close-on-exec) for a client; multishot: for each one, until it fails or is cancelled. */
 void ring_accept(struct ring *ring, struct op *op, int fd, bool multishot);
@@ -96,7 +96,7 @@ void ring_read_event(struct ring *ring, struct op *op, int fd, uint64_t *value);
  * result is the number of requests found or -ENOENT. */
 void ring_cancel_fd(struct ring *ring, struct op *op, int fd);
 
-/* --- receive buffers --------------------------------------------------------------------------------------------- */
+/* --- receive buffers -------------------------------------------------------------------------------------------- */
 
 /* A receive's completion hands its buffers over; each goes back with ring_buffer_give, once. */
 char *ring_buffer_bytes(struct ring *ring, uint16_t buffer);
@@ -109,7 +109,7 @@ void ring_buffer_give(struct ring *ring, uint16_t buffer);
 /* Buffers that the kernel may fill. */
 uint32_t ring_buffers_free(const struct ring *ring);
 
-/* --- at once ----------------------------------------------------------------------------------------------------- */
+/* --- at once ---------------------------------------------------------------------------------------------------- */
 
 /* Nanoseconds of the monotonic clock. */
 uint64_t kernel_now_ns(void);

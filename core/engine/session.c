@@ -15,8 +15,7 @@ static void session_enter(struct session *session, enum session_state state, con
     session->doing = doing;
 }
 
-/* --- opening ---------------------------------------------------------------------------------------------------------
- */
+/* --- opening ---------------------------------------------------------------------------------------------------- */
 
 /* Asked for at once: a client that is gone has no address any more. */
 static void session_note_peer(struct session *session) {
@@ -33,7 +32,8 @@ static void session_note_peer(struct session *session) {
 }
 
 static void session_init(struct session *session, struct engine *engine) {
-    *session = (struct session){.engine = engine, .started_us = engine->now_us, .progress_us = engine->now_us};
+    *session = (struct session){
+        .engine = engine, .started_us = engine->now_us, .progress_us = engine->now_us, .look_us = UINT64_MAX};
     owner_init(&session->owner, &engine->released, session_release);
     link_init(&session->link);
     timer_init(&session->timer, session_fired);
@@ -66,8 +66,7 @@ bool session_open(struct engine *engine, struct listener *listener, const struct
     return true;
 }
 
-/* --- connecting ------------------------------------------------------------------------------------------------------
- */
+/* --- connecting ------------------------------------------------------------------------------------------------- */
 
 static uint64_t deadline_in_ms(const struct session *session, uint64_t wait_ms) {
     return wait_ms == 0 ? UINT64_MAX : session->engine->now_us + wait_ms * 1000;
@@ -90,8 +89,8 @@ static struct server *session_pick(struct session *session) {
 /* Every server was tried: wait a little, then begin with all of them again. */
 static void session_back_off(struct session *session) {
     session->retry->tried_count = 0;
-    session->backing_off = true;
-    session->deadline_us = session->engine->now_us + session->settings->upstream->retry_backoff_ms * 1000;
+    session->deadline_us = UINT64_MAX;
+    session->look_us = session->engine->now_us + session->settings->upstream->retry_backoff_ms * 1000;
     session->doing = "waits before it tries the servers again";
     session_hurry(session);
 }
@@ -106,6 +105,18 @@ static void session_no_server(struct session *session) {
         session->error = "every server of the upstream has its max_connections";
         session_close(session, CLOSE_UPSTREAM_FULL);
     }
+}
+
+/* Looks come ever more rarely, from every millisecond to about twenty a second. */
+static void session_look_later(struct session *session) {
+    session->look_ms = session->look_ms == 0 ? 1 : session->look_ms < 50 ? session->look_ms * 2 : session->look_ms;
+    session->look_us = session->engine->now_us + (uint64_t)session->look_ms * 1000;
+    session_hurry(session);
+}
+
+static void session_start_connect(struct session *session) {
+    session->look_us = UINT64_MAX;
+    ring_connect(session->engine->ring, &session->connect_op, session->backend.fd, &session->server->address);
 }
 
 static void session_connect(struct session *session) {
@@ -124,15 +135,20 @@ static void session_connect(struct session *session) {
         return;
     }
     kernel_set_tcp(fd, address_family(address), &settings->tcp);
+    /* A blocking connect to a unix server with a full queue would hold a helper thread of the kernel. */
+    if (address_is_unix(address)) {
+        kernel_set_nonblocking(fd, true);
+    }
     session->backend.fd = fd;
     session->tries++;
     session->timed_out = false;
+    session->look_ms = 0;
     uint64_t upstream_ms = settings->upstream->connect_ms;
     session->deadline_us =
         deadline_in_ms(session, upstream_ms != UINT64_MAX ? upstream_ms : settings->timeouts.connect_ms);
     session_enter(session, SESSION_CONNECTING, "connects to the server");
     engine->counters.connects++;
-    ring_connect(engine->ring, &session->connect_op, fd, address);
+    session_start_connect(session);
     session_hurry(session);
 }
 
@@ -140,6 +156,10 @@ static void session_relay(struct session *session) {
     atomic_fetch_add_explicit(&session->server->connected_total, 1, memory_order_relaxed);
     session->connected_us = session->engine->now_us;
     session->error = NULL; /* of earlier tries */
+    session->look_ms = 0;
+    if (address_is_unix(&session->server->address)) {
+        kernel_set_nonblocking(session->backend.fd, false);
+    }
     if (session->retry != NULL) {
         slab_give(&session->engine->retries_slab, session->retry);
         session->retry = NULL;
@@ -198,6 +218,9 @@ static void session_connect_settled(struct session *session) {
     }
     if (session->connect_result == 0) {
         session_relay(session);
+    } else if (session->connect_result == -EAGAIN && !session->timed_out) {
+        session->doing = "waits for room in the server's queue";
+        session_look_later(session);
     } else {
         session_try_failed(session, session->connect_result);
     }
@@ -222,8 +245,7 @@ static void session_client_cancelled(struct op *op, const struct completion *com
     (void)completion;
 }
 
-/* --- relaying --------------------------------------------------------------------------------------------------------
- */
+/* --- relaying --------------------------------------------------------------------------------------------------- */
 
 bool session_set_nonblocking(struct session *session, bool nonblocking) {
     if (session->nonblocking == nonblocking) {
@@ -266,9 +288,7 @@ static void session_look_at_unsent(struct session *session) {
         session->unsent = (uint32_t)unsent;
         session_progress(session);
     }
-    session->look_ms = session->look_ms == 0 ? 1 : session->look_ms < 50 ? session->look_ms * 2 : session->look_ms;
-    session->deadline_us = session->engine->now_us + (uint64_t)session->look_ms * 1000;
-    session_hurry(session);
+    session_look_later(session);
 }
 
 static void session_pass_reset(struct session *session) {
@@ -297,8 +317,7 @@ void session_flow_ended(struct session *session, struct flow *flow) {
     }
 }
 
-/* --- time ------------------------------------------------------------------------------------------------------------
- */
+/* --- time ------------------------------------------------------------------------------------------------------- */
 
 /* A deadline and what becomes of the session when it passes. */
 struct deadline {
@@ -357,8 +376,9 @@ static uint64_t session_due_us(const struct session *session) {
     uint64_t due_us = session_deadline(session).us;
     switch ((enum session_state)session->state) {
     case SESSION_CONNECTING:
+        return earlier(due_us, earlier(session->deadline_us, session->look_us));
     case SESSION_RESETTING:
-        return earlier(due_us, session->deadline_us);
+        return earlier(due_us, session->look_us);
     case SESSION_RELAYING:
         due_us = earlier(due_us, flow_next_look_us(session, &session->from_client));
         return earlier(due_us, flow_next_look_us(session, &session->from_server));
@@ -381,9 +401,21 @@ void session_hurry(struct session *session) {
 
 static void session_connect_too_slow(struct session *session) {
     session->deadline_us = UINT64_MAX;
+    session->look_us = UINT64_MAX;
     session->timed_out = true;
     if (!session->backend.cancel_op.in_flight) {
         ring_cancel_fd(session->engine->ring, &session->backend.cancel_op, session->backend.fd);
+    }
+}
+
+static void session_look(struct session *session) {
+    session->look_us = UINT64_MAX;
+    if (session->state == SESSION_RESETTING) {
+        session_look_at_unsent(session);
+    } else if (session->state == SESSION_CONNECTING && session->server == NULL) {
+        session_connect(session); /* the backoff is over */
+    } else if (session->state == SESSION_CONNECTING) {
+        session_start_connect(session);
     }
 }
 
@@ -399,20 +431,14 @@ static void session_fired(struct timer *timer) {
         return;
     }
     if (session->state == SESSION_CONNECTING && session->deadline_us <= now_us) {
-        if (session->backing_off) {
-            session->backing_off = false;
-            session_connect(session);
-        } else {
-            session_connect_too_slow(session);
-        }
-    } else if (session->state == SESSION_RESETTING && session->deadline_us <= now_us) {
-        session_look_at_unsent(session);
+        session_connect_too_slow(session);
+    } else if (session->look_us <= now_us) {
+        session_look(session);
     }
     session_hurry(session);
 }
 
-/* --- closing ---------------------------------------------------------------------------------------------------------
- */
+/* --- closing ---------------------------------------------------------------------------------------------------- */
 
 static int64_t since_start_us(const struct session *session, uint64_t at_us) {
     return at_us == 0 ? -1 : (int64_t)(at_us - session->started_us);
@@ -525,8 +551,7 @@ static void session_release(struct owner *owner) {
     engine->session_ended(engine, listener);
 }
 
-/* --- for people ------------------------------------------------------------------------------------------------------
- */
+/* --- for people ------------------------------------------------------------------------------------------------- */
 
 static const char *session_state_name(enum session_state state) {
     switch (state) {

@@ -46,7 +46,8 @@ struct session {
     uint64_t id;
     uint64_t started_us;
     uint64_t progress_us;   /* when the last byte moved */
-    uint64_t deadline_us;   /* CONNECTING: of this try, or the end of the backoff; RESETTING: look again */
+    uint64_t deadline_us;   /* CONNECTING: of this try */
+    uint64_t look_us;       /* CONNECTING: when to try (again); RESETTING: when to look again; UINT64_MAX: not now */
     uint64_t connected_us;  /* 0: never */
     uint64_t first_byte_us; /* the server's; 0: none yet */
     union {
@@ -61,12 +62,11 @@ struct session {
     uint8_t reason; /* enum close_reason, from CLOSING on */
     uint8_t tries;
     bool timed_out;    /* the connect that is being cancelled was too slow */
-    bool backing_off;  /* CONNECTING: waits before the next round of tries */
     bool client_first; /* the client ended first */
     bool fin_seen;
     bool nonblocking; /* both descriptors are O_NONBLOCK, for splicing */
     uint32_t unsent;  /* RESETTING: what the receiver had not acknowledged when we looked last */
-    uint32_t look_ms; /* RESETTING: until we look again */
+    uint32_t look_ms; /* from one look to the next */
 };
 
 /* Takes over an accepted descriptor. Without memory for a session it is closed, and false is returned. */
@@ -78,8 +78,7 @@ void session_close(struct session *session, enum close_reason reason);
 /* Appends one line for people. */
 void session_describe(const struct session *session, struct bytes *out);
 
-/* --- what flows call -------------------------------------------------------------------------------------------------
- */
+/* --- what flows call -------------------------------------------------------------------------------------------- */
 
 static inline struct session *session_of(struct flow *flow) {
     return flow->from_server ? container_of(flow, struct session, from_server)

@@ -20,8 +20,7 @@ static void worker_event_cancelled(struct op *op, const struct completion *compl
 static void worker_session_ended(struct engine *engine, struct listener *listener);
 static void worker_acceptor_ended(struct engine *engine, int fd);
 
-/* --- making one ------------------------------------------------------------------------------------------------------
- */
+/* --- making one ------------------------------------------------------------------------------------------------- */
 
 static void balances_finish(struct engine *engine, size_t count) {
     for (size_t i = 0; i < count; i++) {
@@ -140,8 +139,7 @@ void worker_finish(struct worker *worker) {
     kernel_close(worker->event_fd);
 }
 
-/* --- acceptors -------------------------------------------------------------------------------------------------------
- */
+/* --- acceptors -------------------------------------------------------------------------------------------------- */
 
 bool worker_accept(struct worker *worker, struct listener *listener, int fd) {
     return acceptor_create(&worker->engine, listener, fd, &worker->acceptors) != NULL;
@@ -172,8 +170,7 @@ static void worker_acceptor_ended(struct engine *engine, int fd) {
     }
 }
 
-/* --- mailbox ---------------------------------------------------------------------------------------------------------
- */
+/* --- mailbox ---------------------------------------------------------------------------------------------------- */
 
 void worker_post(struct worker *worker, struct message *message) {
     link_init(&message->link);
@@ -219,8 +216,7 @@ static void worker_event_cancelled(struct op *op, const struct completion *compl
     (void)completion;
 }
 
-/* --- stopping --------------------------------------------------------------------------------------------------------
- */
+/* --- stopping --------------------------------------------------------------------------------------------------- */
 
 void worker_stop(struct worker *worker) {
     worker->stopping = true;
@@ -246,8 +242,7 @@ static void worker_end_if_idle(struct worker *worker) {
     }
 }
 
-/* --- turning ---------------------------------------------------------------------------------------------------------
- */
+/* --- turning ---------------------------------------------------------------------------------------------------- */
 
 static uint64_t worker_wait_us(const struct worker *worker, uint64_t max_wait_us) {
     const struct engine *engine = &worker->engine;

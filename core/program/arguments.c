@@ -5,7 +5,7 @@
 #include <ctype.h>
 #include <string.h>
 
-/* --- what there is ----------------------------------------------------------------------------------------------- */
+/* --- what there is ---------------------------------------------------------------------------------------------- */
 
 struct command_row {
     const char *name;
@@ -84,7 +84,7 @@ static bool option_belongs(const struct option_row *option, enum command command
     return (option->commands & IN(command)) != 0;
 }
 
-/* --- commands ---------------------------------------------------------------------------------------------------- */
+/* --- commands --------------------------------------------------------------------------------------------------- */
 
 static bool command_refuse(const char *word, struct error *error) {
     struct nearest nearest;
@@ -124,7 +124,7 @@ static bool command_parse(enum command *command, const char *word, struct error 
     return command_find(command, word, error);
 }
 
-/* --- options ----------------------------------------------------------------------------------------------------- */
+/* --- options ---------------------------------------------------------------------------------------------------- */
 
 /* The words that are left, and the command they belong to. */
 struct parser {
@@ -283,7 +283,7 @@ static bool option_parse(struct parser *parser, const char *word) {
            option_apply(parser, option, value);
 }
 
-/* --- words that are no options ----------------------------------------------------------------------------------- */
+/* --- words that are no options ---------------------------------------------------------------------------------- */
 
 static bool word_parse(const struct parser *parser, const char *word) {
     struct arguments *arguments = parser->arguments;
@@ -311,7 +311,7 @@ static bool wrapped_parse(struct parser *parser) {
     return true;
 }
 
-/* --- what must come together ------------------------------------------------------------------------------------- */
+/* --- what must come together ------------------------------------------------------------------------------------ */
 
 static bool run_complete(const struct arguments *arguments, struct error *error) {
     bool has_listen = arguments->listen.count > 0;
@@ -379,7 +379,7 @@ bool arguments_parse(struct arguments *arguments, int argc, char **argv, struct 
     return arguments_complete(arguments, error);
 }
 
-/* --- as YAML ----------------------------------------------------------------------------------------------------- */
+/* --- as YAML ---------------------------------------------------------------------------------------------------- */
 
 /* Single quotes: between them YAML gives a meaning to nothing but the quote itself. */
 static void yaml_append_quoted(struct bytes *yaml, const struct argument_address *address) {
@@ -410,7 +410,7 @@ void arguments_to_yaml(const struct arguments *arguments, struct bytes *yaml) {
     bytes_append_text(yaml, "process:\n  workers: 1\n");
 }
 
-/* --- help -------------------------------------------------------------------------------------------------------- */
+/* --- help ------------------------------------------------------------------------------------------------------- */
 
 static void print_usage(const char *lines, FILE *out) {
     const char *before = "usage: ";

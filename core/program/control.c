@@ -62,8 +62,7 @@ struct control {
     uint64_t abort_at_ms;
 };
 
-/* --- sizes -----------------------------------------------------------------------------------------------------------
- */
+/* --- sizes ------------------------------------------------------------------------------------------------------ */
 
 static uint32_t workers_count(const struct config *config) {
     if (config->process.workers != 0) {
@@ -104,8 +103,7 @@ static uint32_t connections_max(const struct config *config) {
     return config->process.connections_max;
 }
 
-/* --- what workers call -----------------------------------------------------------------------------------------------
- */
+/* --- what workers call ------------------------------------------------------------------------------------------ */
 
 static void control_room(void *argument, struct worker *worker) {
     struct control *control = argument;
@@ -128,8 +126,7 @@ static void control_stopped(void *argument, struct worker *worker) {
     kernel_event_signal(control->ended_fd);
 }
 
-/* --- the workers' threads --------------------------------------------------------------------------------------------
- */
+/* --- the workers' threads --------------------------------------------------------------------------------------- */
 
 static bool crew_make(struct crew *crew) {
     struct control *control = crew->control;
@@ -230,8 +227,7 @@ static bool crew_start(struct control *control, struct error *error) {
     return started;
 }
 
-/* --- signals ---------------------------------------------------------------------------------------------------------
- */
+/* --- signals ---------------------------------------------------------------------------------------------------- */
 
 static void message_stop(struct worker *worker, struct message *message) {
     (void)message;
@@ -357,8 +353,7 @@ static int signals_open(void) {
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-/* --- the loop --------------------------------------------------------------------------------------------------------
- */
+/* --- the loop --------------------------------------------------------------------------------------------------- */
 
 static bool crew_has_ended(const struct control *control) {
     for (uint32_t i = 0; i < control->crew_count; i++) {
@@ -412,8 +407,7 @@ static bool control_loop(struct control *control) {
     return true;
 }
 
-/* --- putting together ------------------------------------------------------------------------------------------------
- */
+/* --- putting together ------------------------------------------------------------------------------------------- */
 
 /* Of a process that changed its user: only the control thread keeps a right. */
 static void drop_rights(void) {

@@ -44,7 +44,7 @@ struct demo_server {
     struct demo_client clients[DEMO_CLIENTS_MAX];
 };
 
-/* --- HTTP -------------------------------------------------------------------------------------------------------- */
+/* --- HTTP ------------------------------------------------------------------------------------------------------- */
 
 static void reply_set(struct demo_client *client, const char *status, const char *body, bool with_body) {
     int size = snprintf(client->reply, sizeof(client->reply),
@@ -110,7 +110,7 @@ static bool request_take(struct demo_client *client) {
     return true;
 }
 
-/* --- clients ----------------------------------------------------------------------------------------------------- */
+/* --- clients ---------------------------------------------------------------------------------------------------- */
 
 static void client_open(struct demo_server *demo, struct demo_listener *listener) {
     int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -173,7 +173,7 @@ static bool client_serve(struct demo_client *client) {
     return !broken;
 }
 
-/* --- listening --------------------------------------------------------------------------------------------------- */
+/* --- listening -------------------------------------------------------------------------------------------------- */
 
 static bool listener_open(struct demo_listener *listener, const struct address *address, struct error *error) {
     const int on = 1;
@@ -250,7 +250,7 @@ const struct address *demo_server_address(const struct demo_server *demo, size_t
     return &demo->listeners[index].address;
 }
 
-/* --- serving ----------------------------------------------------------------------------------------------------- */
+/* --- serving ---------------------------------------------------------------------------------------------------- */
 
 /* What is polled: who stops us, then the listeners, then every slot for a client; poll skips descriptors below 0. */
 enum { POLL_STOP, POLL_LISTENERS, POLL_CLIENTS = POLL_LISTENERS + DEMO_SERVERS_MAX };
@@ -296,7 +296,7 @@ bool demo_server_serve(struct demo_server *demo, int stop_fd, struct error *erro
     }
 }
 
-/* --- the command ------------------------------------------------------------------------------------------------- */
+/* --- the command ------------------------------------------------------------------------------------------------ */
 
 static struct demo_server *demo_server_open(const struct argument_addresses *listen, int *status, struct error *error) {
     struct address addresses[ARGUMENTS_ADDRESSES_MAX];

@@ -29,7 +29,7 @@ struct report {
     unsigned findings[FINDING_PROBLEM + 1]; /* how many of each */
 };
 
-/* --- writing ----------------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------------------------- */
 
 /* `[ok]      name: value - what it means`. The text starts with the value. */
 __attribute__((format(printf, 4, 5))) static void report_finding(struct report *report, enum finding finding,
@@ -54,7 +54,7 @@ __attribute__((format(printf, 2, 3))) static void report_advice(struct report *r
     fputc('\n', report->out);
 }
 
-/* --- reading ----------------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------------------------- */
 
 /* The start of a file below /proc or /sys, without the newline at its end. False when there is none to read. */
 static bool file_read(const struct report *report, const char *path, char *text, size_t text_size) {
@@ -101,7 +101,7 @@ static uint64_t sessions_allowed(const struct doctor_machine *machine) {
     return (descriptors - reserved) / 2;
 }
 
-/* --- kernel and io_uring ----------------------------------------------------------------------------------------- */
+/* --- kernel and io_uring ---------------------------------------------------------------------------------------- */
 
 static void report_kernel(struct report *report) {
     char release[TEXT_SIZE];
@@ -229,7 +229,7 @@ static void report_features(struct report *report) {
     }
 }
 
-/* --- processors and limits --------------------------------------------------------------------------------------- */
+/* --- processors and limits -------------------------------------------------------------------------------------- */
 
 static void report_cpus(struct report *report) {
     const struct doctor_machine *machine = report->machine;
@@ -288,7 +288,7 @@ static void report_pipes(struct report *report) {
                    pages, mebibytes);
 }
 
-/* --- network ----------------------------------------------------------------------------------------------------- */
+/* --- network ---------------------------------------------------------------------------------------------------- */
 
 static void report_accept_queue(struct report *report) {
     int64_t longest = 0;
@@ -435,7 +435,7 @@ static void report_network(struct report *report) {
     report_ipv6(report);
 }
 
-/* --- the whole --------------------------------------------------------------------------------------------------- */
+/* --- the whole -------------------------------------------------------------------------------------------------- */
 
 bool doctor_report(const struct doctor_machine *machine, FILE *out) {
     struct report report = {.machine = machine, .out = out};

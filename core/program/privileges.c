@@ -38,7 +38,7 @@ static bool capabilities_set(const struct capabilities *capabilities) {
     return syscall(SYS_capset, &header, capabilities->words) == 0;
 }
 
-/* --- finding the user -------------------------------------------------------------------------------------------- */
+/* --- finding the user ------------------------------------------------------------------------------------------- */
 
 static bool user_find(struct identity *identity, struct error *error) {
     char entry[ENTRY_SIZE];
@@ -82,7 +82,7 @@ static bool identity_find(struct identity *identity, const char *user, struct er
     return user_find(identity, error) && (group == NULL || group_find(identity, group, error));
 }
 
-/* --- becoming it ------------------------------------------------------------------------------------------------- */
+/* --- becoming it ------------------------------------------------------------------------------------------------ */
 
 /* Leaves the right to bind low ports, unless root itself lacks it (containers take it away). */
 static bool capabilities_keep_bind(void) {

@@ -11,8 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* --- explaining ------------------------------------------------------------------------------------------------------
- */
+/* --- explaining ------------------------------------------------------------------------------------------------- */
 
 static const char *bind_advice(int number) {
     switch (number) {
@@ -46,8 +45,7 @@ static bool explain(struct error *error, const struct config *config, const stru
                      bind->place.column, name, bind->text, strerror(number), bind_advice(number));
 }
 
-/* --- unix ------------------------------------------------------------------------------------------------------------
- */
+/* --- unix ------------------------------------------------------------------------------------------------------- */
 
 static bool has_path(const struct address *address) {
     return address_is_unix(address) && address->local.sun_path[0] != '\0';
@@ -98,8 +96,7 @@ static bool set_rights(struct listening_socket *socket, const struct config_bind
     return true;
 }
 
-/* --- binding ---------------------------------------------------------------------------------------------------------
- */
+/* --- binding ---------------------------------------------------------------------------------------------------- */
 
 static int open_and_bind(const struct address *address, const struct kernel_listen_options *options) {
     int fd = kernel_socket(address_family(address));
@@ -238,8 +235,7 @@ bool sockets_listen(struct sockets *sockets, const struct config *config, struct
     return true;
 }
 
-/* --- closing ---------------------------------------------------------------------------------------------------------
- */
+/* --- closing ---------------------------------------------------------------------------------------------------- */
 
 /* Another program may have replaced the file since. */
 static void remove_path(const struct listening_socket *socket) {
