@@ -5,8 +5,8 @@
 
 enum { SLAB_CHUNK = 64 * 1024 };
 
-bool buffers_init(struct buffers *buffers, struct ring *ring, uint32_t count, uint32_t buffer_size) {
-    *buffers = (struct buffers){.ring = ring, .buffer_size = buffer_size, .count = count};
+bool buffers_init(struct buffers *buffers, struct ring *ring, uint32_t count) {
+    *buffers = (struct buffers){.ring = ring, .count = count};
     slab_init(&buffers->slices, sizeof(struct slice), SLAB_CHUNK);
     slab_init(&buffers->messages, sizeof(struct ring_message), SLAB_CHUNK);
     list_init(&buffers->starved);

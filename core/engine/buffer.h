@@ -39,7 +39,6 @@ struct queue {
 /* All buffers of one worker. */
 struct buffers {
     struct ring *ring;
-    uint32_t buffer_size;
     uint32_t count;
     struct buffer *of_ring; /* ours: one for each buffer of the ring, by its id */
     struct slab slices;
@@ -51,7 +50,7 @@ struct buffers {
 };
 
 /* False when memory is short. */
-bool buffers_init(struct buffers *buffers, struct ring *ring, uint32_t count, uint32_t buffer_size);
+bool buffers_init(struct buffers *buffers, struct ring *ring, uint32_t count);
 /* Every slice must have been given back. */
 void buffers_finish(struct buffers *buffers);
 /* Few enough are free that blocked flows should move their bytes to the heap. */

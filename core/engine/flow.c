@@ -174,7 +174,8 @@ static void flow_send(struct flow *flow) {
         check(flow->message != NULL);
         flow->sending = (uint32_t)queue_message(&flow->queue, flow->message);
         flow->send_op.done = flow_send_done;
-        ring_send(engine->ring, &flow->send_op, flow_sink(flow)->fd, flow->message, engine->zero_copy_send);
+        ring_send(engine->ring, &flow->send_op, flow_sink(flow)->fd, flow->message,
+                  engine->zero_copy_send && !flow->copies);
     } else if (flow->source_ended) {
         flow_pass_end(flow);
     }
@@ -189,6 +190,11 @@ static void flow_send_done(struct op *op, const struct completion *completion) {
         return;
     }
     int result = completion->result;
+    if (result == -EOPNOTSUPP && !flow->copies) {
+        flow->copies = true;
+        flow_send(flow);
+        return;
+    }
     if (result < 0 && result != -EAGAIN && result != -EINTR) {
         flow_sink_failed(flow, result);
         return;

@@ -30,6 +30,7 @@ struct flow {
     bool blocked;         /* waits for the sink */
     bool starved;         /* waits for a buffer */
     bool spliced;         /* the bulk path is on */
+    bool copies;          /* the sink refused a zero-copy send */
     bool source_dry;      /* the source is non-blocking and had nothing: poll before receiving */
     bool source_ended;    /* its end, or an error, was received: nothing more comes */
     bool ended;           /* everything was passed on, with the FIN; or the sink is broken */

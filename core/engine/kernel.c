@@ -48,9 +48,7 @@ int kernel_bind(int fd, const struct address *address, const struct kernel_liste
         if (options->reuse_port) {
             option_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
         }
-        if (options->nodelay) {
-            option_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-        }
+        kernel_set_tcp(fd, family, &options->tcp);
     }
     if (family == AF_INET6) {
         option_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, !options->dual_stack);
@@ -63,8 +61,7 @@ int kernel_listen(int fd, const struct kernel_listen_options *options) {
 }
 
 int kernel_accept(int fd) {
-    /* accept4 would wait on a blocking socket, so it is made non-blocking for this call only: multishot accept wants
-     * it blocking. Callers are on their way to close it, so nobody else minds. */
+    /* accept4 would wait on a blocking socket. It stays non-blocking: callers are about to close it. */
     int set = kernel_set_nonblocking(fd, true);
     return set < 0 ? set : result_of(accept4(fd, NULL, NULL, SOCK_CLOEXEC));
 }
@@ -109,6 +106,10 @@ int kernel_shutdown_write(int fd) {
 
 int kernel_unsent(int fd) {
     int bytes = 0;
+    struct address peer;
+    if (kernel_peer_address(fd, &peer) == -ENOTCONN) {
+        return 0; /* SIOCOUTQ keeps its last value for ever after a reset */
+    }
     return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
 }
 

@@ -72,11 +72,12 @@ void ring_connect(struct ring *ring, struct op *op, int fd, const struct address
 /* Receives at most `limit` bytes into the ring's buffers, in one or several completions (`more`); the last one comes
  * when the limit is reached, at the end of the stream (result 0), on an error, on -ENOBUFS, on a cancel, or whenever
  * the kernel ends it: then start it again. Never brings more than `limit` bytes in all, except that a kernel without
- * recv_limit brings at most one buffer. -EAGAIN comes where the descriptor is non-blocking: poll first. */
+ * recv_limit brings at most one buffer, and there -EAGAIN comes where the descriptor is non-blocking: poll first. */
 void ring_recv(struct ring *ring, struct op *op, int fd, size_t limit);
 
 /* Sends without waiting: -EAGAIN when the socket takes nothing now (poll for writing), a short count when it takes
- * less. Iovecs and the bytes they point at must stay until the completion. 1 to RING_SEND_MAX iovecs. */
+ * less. Iovecs and the bytes they point at must stay until the completion. 1 to RING_SEND_MAX iovecs. Unix sockets
+ * refuse zero_copy with -EOPNOTSUPP. */
 enum { RING_SEND_MAX = 64 };
 struct ring_message { /* what a send points at; the caller's memory, until the completion */
     struct iovec iovecs[RING_SEND_MAX];
@@ -119,16 +120,6 @@ uint64_t kernel_random(void);
 
 /* All return -errno when they fail, and set close-on-exec. */
 int kernel_socket(int family); /* a stream socket */
-struct kernel_listen_options {
-    bool reuse_port; /* one of several sockets of the same address */
-    bool dual_stack;
-    bool nodelay; /* inherited by accepted sockets */
-    uint32_t backlog;
-};
-int kernel_bind(int fd, const struct address *address, const struct kernel_listen_options *options);
-int kernel_listen(int fd, const struct kernel_listen_options *options);
-/* Takes a client if one waits, else -EAGAIN. */
-int kernel_accept(int fd);
 struct kernel_tcp_options {
     bool nodelay;
     bool keepalive;
@@ -136,7 +127,17 @@ struct kernel_tcp_options {
     uint32_t keepalive_interval_s;
     uint32_t keepalive_count;
 };
-/* Does nothing for unix sockets. */
+struct kernel_listen_options {
+    bool reuse_port; /* one of several sockets of the same address */
+    bool dual_stack;
+    uint32_t backlog;
+    struct kernel_tcp_options tcp; /* inherited by accepted sockets */
+};
+int kernel_bind(int fd, const struct address *address, const struct kernel_listen_options *options);
+int kernel_listen(int fd, const struct kernel_listen_options *options);
+/* Takes a client if one waits, else -EAGAIN. */
+int kernel_accept(int fd);
+/* Does nothing for unix sockets. Accepted sockets inherit what their listening socket has. */
 void kernel_set_tcp(int fd, int family, const struct kernel_tcp_options *options);
 int kernel_set_nonblocking(int fd, bool nonblocking);
 /* The peer's address; needed once a session at the most, since a multishot accept has no room for it. */
@@ -144,7 +145,7 @@ int kernel_peer_address(int fd, struct address *address);
 int kernel_local_address(int fd, struct address *address);
 /* Sends a FIN behind what was written. No request for writing may be in flight (liburing issue 782). */
 int kernel_shutdown_write(int fd);
-/* Bytes written that the peer's kernel has not acknowledged yet. */
+/* Bytes written that the peer's kernel has not acknowledged yet; 0 when the connection is gone. */
 int kernel_unsent(int fd);
 /* No request may be in flight: one would keep the socket open (liburing issue 932). */
 void kernel_close(int fd);

@@ -14,6 +14,8 @@ struct settings {
     size_t upstream_index; /* of the worker's balance for it */
 };
 
+struct kernel_tcp_options settings_tcp(const struct config_tcp *config);
+
 /* Points into config and upstreams, which must outlive it. */
 void settings_init(struct settings *settings, const struct config_listener *listener, struct upstream *upstreams);
 

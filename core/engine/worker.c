@@ -102,7 +102,7 @@ bool worker_init(struct worker *worker, const struct worker_options *options, st
     if (engine->ring == NULL) {
         goto fail_balances;
     }
-    if (!buffers_init(&engine->buffers, engine->ring, BUFFERS_COUNT, BUFFER_SIZE)) {
+    if (!buffers_init(&engine->buffers, engine->ring, BUFFERS_COUNT)) {
         error_set(error, "no memory for the receive buffers");
         goto fail_ring;
     }

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "engine/ring.h"
+#include "engine/settings.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -129,8 +130,8 @@ static struct kernel_listen_options listen_options(const struct config_listener 
                                                    const struct config_bind *bind) {
     return (struct kernel_listen_options){.reuse_port = !address_is_unix(&bind->address),
                                           .dual_stack = bind->dual_stack,
-                                          .nodelay = listener->tcp.nodelay,
-                                          .backlog = listener->tcp.backlog};
+                                          .backlog = listener->tcp.backlog,
+                                          .tcp = settings_tcp(&listener->tcp)};
 }
 
 /* Without SO_REUSEPORT, to see whether the address is free: with it, a second moonring of the same user would get half

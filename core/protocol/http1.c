@@ -50,6 +50,11 @@ static struct span line_until(const struct line *line, uint32_t at, uint8_t byte
     return (struct span){at, end - at};
 }
 
+static bool line_begins(const struct line *line, const char *word) {
+    size_t size = strlen(word);
+    return line->end - line->at >= size && memcmp(line->bytes + line->at, word, size) == 0;
+}
+
 static bool span_is_token(const uint8_t *bytes, struct span span) {
     for (uint32_t index = 0; index < span.size; index++) {
         if (!http1_byte_is_token(bytes[span.at + index])) {
@@ -278,8 +283,7 @@ static enum parse_result line_read(struct http1_head *head, const struct line *l
     if (empty) {
         return PARSE_MORE;
     }
-    bool response = line->end - line->at > 4 && line->bytes[line->at + 4] == '/';
-    return response ? status_line_read(head, line) : request_line_read(head, line);
+    return line_begins(line, "HTTP/") ? status_line_read(head, line) : request_line_read(head, line);
 }
 
 /* Reads the next line if its end is there. */
@@ -291,7 +295,7 @@ static enum parse_result line_next(struct http1_head *head, const uint8_t *bytes
     const uint8_t *feed = memchr(bytes + head->scanned, '\n', size - head->scanned);
     if (feed == NULL) {
         head->scanned = size;
-        return size < HTTP1_HEAD_MAX ? PARSE_MORE : refuse(head, "a head above 64 KiB");
+        return PARSE_MORE;
     }
     uint32_t feed_at = (uint32_t)(feed - bytes);
     if (feed_at == at || bytes[feed_at - 1] != '\r') {
@@ -310,10 +314,13 @@ enum parse_result http1_head_read(struct http1_head *head, const uint8_t *bytes,
         return PARSE_DONE;
     }
     uint32_t window = size < HTTP1_HEAD_MAX ? (uint32_t)size : HTTP1_HEAD_MAX;
-    enum parse_result result;
-    do {
+    enum parse_result result = PARSE_MORE;
+    while (result == PARSE_MORE && head->scanned < window) {
         result = line_next(head, bytes, window);
-    } while (result == PARSE_MORE && head->scanned < window);
+    }
+    if (result == PARSE_MORE && window == HTTP1_HEAD_MAX) {
+        return refuse(head, "a head above 64 KiB");
+    }
     return result;
 }
 
