@@ -140,6 +140,11 @@ static struct ring *ring_open(const struct ring_options *options, struct error *
         return NULL;
     }
     int number = uring_open(&ring->uring, options);
+    if (number == EINVAL && options->sqpoll && options->sqpoll_cpu >= 0) {
+        error_set(error, "io.sqpoll_cpu: there is no CPU %d that this process may use", options->sqpoll_cpu);
+        free(ring);
+        return NULL;
+    }
     if (number != 0) {
         explain_refusal(error, number);
         free(ring);
@@ -158,7 +163,9 @@ static struct ring *ring_open(const struct ring_options *options, struct error *
 
 struct ring *ring_create(const struct ring_options *options, struct error *error) {
     struct ring_features features;
-    if (!ring_probe(&features, error)) {
+    if (options->features != NULL) {
+        features = *options->features;
+    } else if (!ring_probe(&features, error)) {
         return NULL;
     }
     struct ring *ring = ring_open(options, error);

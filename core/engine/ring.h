@@ -18,6 +18,14 @@
 
 struct ring;
 
+/* What this kernel can do beyond what we require (6.1). Each has a fallback. */
+struct ring_features {
+    bool recv_bundle;    /* one receive fills several buffers (6.10) */
+    bool recv_limit;     /* a multishot receive ends by itself after a number of bytes (6.17) */
+    bool send_vectored;  /* IORING_SEND_VECTORIZED instead of SENDMSG (6.17) */
+    bool send_zero_copy; /* IORING_OP_SEND_ZC (6.0) */
+};
+
 struct ring_options {
     uint32_t entries;       /* submission queue, a power of two */
     uint32_t completions;   /* completion queue; more than the requests that may complete in one turn */
@@ -25,16 +33,9 @@ struct ring_options {
     uint32_t buffer_size;   /* bytes */
     bool sqpoll;
     uint32_t sqpoll_idle_ms;
-    int32_t sqpoll_cpu;    /* -1: any */
-    uint64_t busy_poll_us; /* spin so long before sleeping; 0: never */
-};
-
-/* What this kernel can do beyond what we require (6.1). Each has a fallback. */
-struct ring_features {
-    bool recv_bundle;    /* one receive fills several buffers (6.10) */
-    bool recv_limit;     /* a multishot receive ends by itself after a number of bytes (6.17) */
-    bool send_vectored;  /* IORING_SEND_VECTORIZED instead of SENDMSG (6.17) */
-    bool send_zero_copy; /* IORING_OP_SEND_ZC (6.0) */
+    int32_t sqpoll_cpu;                   /* -1: any */
+    const struct ring_features *features; /* as ring_probe found them; NULL: find out */
+    uint64_t busy_poll_us;                /* spin so long before sleeping; 0: never */
 };
 
 struct ring_counters {

@@ -45,11 +45,13 @@ static bool balances_init(struct engine *engine, const struct worker_options *op
     return true;
 }
 
-static struct ring *worker_ring_create(const struct config_io *io, struct error *error) {
+static struct ring *worker_ring_create(const struct worker_options *worker, struct error *error) {
+    const struct config_io *io = worker->io;
     const struct ring_options options = {.entries = RING_ENTRIES,
                                          .completions = RING_COMPLETIONS,
                                          .buffers_count = BUFFERS_COUNT,
                                          .buffer_size = BUFFER_SIZE,
+                                         .features = worker->features,
                                          .sqpoll = io->sqpoll,
                                          .sqpoll_idle_ms = (uint32_t)io->sqpoll_idle_ms,
                                          .sqpoll_cpu = io->sqpoll_cpu,
@@ -98,7 +100,7 @@ bool worker_init(struct worker *worker, const struct worker_options *options, st
         error_set(error, "no memory for the upstreams");
         goto fail_mailbox;
     }
-    engine->ring = worker_ring_create(options->io, error);
+    engine->ring = worker_ring_create(options, error);
     if (engine->ring == NULL) {
         goto fail_balances;
     }

@@ -24,6 +24,7 @@ struct message {
 struct worker_options {
     uint32_t number;
     const struct config_io *io;
+    const struct ring_features *features; /* as ring_probe found them; NULL: find out */
     struct upstream *upstreams;
     size_t upstreams_count;
     struct access_log *access_log; /* NULL: off */

@@ -48,6 +48,7 @@ struct control {
     struct upstream *upstreams; /* ours */
     struct listener *listeners; /* ours */
     struct quota process;
+    struct ring_features features;
     struct sockets sockets;
     struct access_log *access_log;
     struct crew *crew; /* ours */
@@ -132,6 +133,7 @@ static bool crew_make(struct crew *crew) {
     struct control *control = crew->control;
     const struct worker_options options = {.number = crew->number,
                                            .io = &control->config->io,
+                                           .features = &control->features,
                                            .upstreams = control->upstreams,
                                            .upstreams_count = control->config->upstreams_count,
                                            .access_log = control->access_log,
@@ -462,7 +464,7 @@ static bool control_prepare(struct control *control, struct error *error) {
         log_warn("%s", privileges_warning());
     }
     control->upstreams = upstreams_create(config, error);
-    return control->upstreams != NULL && listeners_create(control, error) &&
+    return control->upstreams != NULL && ring_probe(&control->features, error) && listeners_create(control, error) &&
            sockets_bind(&control->sockets, config, control->crew_count, error);
 }
 

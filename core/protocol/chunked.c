@@ -59,13 +59,12 @@ static enum parse_result size_feed_read(struct chunked *chunked, uint8_t byte) {
 }
 
 static enum parse_result data_return_read(struct chunked *chunked, uint8_t byte) {
-    chunked->line_size = 0;
-    chunked->chunk_size = 0;
     return byte == '\r' ? enter(chunked, CHUNKED_DATA_FEED) : refuse(chunked, "a chunk that is longer than its size");
 }
 
 static enum parse_result data_feed_read(struct chunked *chunked, uint8_t byte) {
     chunked->line_size = 0;
+    chunked->chunk_size = 0;
     return feed_expect(chunked, byte, CHUNKED_SIZE);
 }
 

@@ -18,7 +18,8 @@ void http1_head_begin(struct http1_head *head) {
     memset(head, 0, offsetof(struct http1_head, headers));
 }
 
-/* ---- words ---------------------------------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------------------------------
+ */
 
 /* `word` in lower case. */
 static bool span_is(const uint8_t *bytes, struct span span, const char *word) {
@@ -64,7 +65,8 @@ static bool span_is_token(const uint8_t *bytes, struct span span) {
     return span.size > 0;
 }
 
-/* ---- the first line ------------------------------------------------------------------------------------------------- */
+/* ---- the first line -------------------------------------------------------------------------------------------------
+ */
 
 /* `HTTP/1.` and a digit? Puts the digit into the head. */
 static bool version_read(struct http1_head *head, const uint8_t *bytes, uint32_t at, uint32_t end) {
@@ -155,7 +157,8 @@ static bool first_line_may_be_http(const uint8_t *bytes, uint32_t size) {
     return false;
 }
 
-/* ---- headers -------------------------------------------------------------------------------------------------------- */
+/* ---- headers --------------------------------------------------------------------------------------------------------
+ */
 
 static enum parse_result length_read(struct http1_head *head, const uint8_t *bytes, struct span value) {
     if (head->has_length) {
@@ -255,7 +258,8 @@ static enum parse_result header_line_read(struct http1_head *head, const struct 
     return header_apply(head, line, header);
 }
 
-/* ---- the head ------------------------------------------------------------------------------------------------------- */
+/* ---- the head -------------------------------------------------------------------------------------------------------
+ */
 
 /* The empty line was read: do the headers make sense together? */
 static enum parse_result head_end(struct http1_head *head, uint32_t size) {

@@ -1,8 +1,8 @@
 /* The head of an HTTP/1 request or response, and how its body is framed.
  *
- * The bytes go on as they came, so a head that the next reader could frame in another way (request smuggling) is refused,
- * also where the standard would let a proxy repair it: bare CR or LF, NUL, folded lines, a space before a colon,
- * Content-Length twice or beside Transfer-Encoding, a transfer encoding other than `chunked`, Host twice. */
+ * The bytes go on as they came, so a head that the next reader could frame in another way (request smuggling) is
+ * refused, also where the standard would let a proxy repair it: bare CR or LF, NUL, folded lines, a space before a
+ * colon, Content-Length twice or beside Transfer-Encoding, a transfer encoding other than `chunked`, Host twice. */
 #ifndef MOONRING_PROTOCOL_HTTP1_H
 #define MOONRING_PROTOCOL_HTTP1_H
 

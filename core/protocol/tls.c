@@ -24,7 +24,8 @@ static enum parse_result refuse(struct tls_hello *hello, const char *reason) {
     return parse_refuse(&hello->reason, reason);
 }
 
-/* ---- collecting: are all records of the hello there? ----------------------------------------------------------------- */
+/* ---- collecting: are all records of the hello there?
+ * ----------------------------------------------------------------- */
 
 /* The record's length is known, perhaps the hello's too: can they be right? */
 static enum parse_result sizes_check(struct tls_hello *hello) {
@@ -105,7 +106,8 @@ static enum parse_result hello_collect(struct tls_hello *hello, const uint8_t *b
     return PARSE_DONE;
 }
 
-/* ---- reading: what does it say? -------------------------------------------------------------------------------------- */
+/* ---- reading: what does it say?
+ * -------------------------------------------------------------------------------------- */
 
 /* A run of the hello's bytes. It steps over the headers of records, so that nobody else needs to know of them. */
 struct cursor {
@@ -228,36 +230,35 @@ static const char *versions_read(struct tls_hello *hello, struct cursor extensio
     return NULL;
 }
 
-static const char *extensions_read(struct tls_hello *hello, struct cursor extensions) {
+/* Reads an extension if it is one of those that we know. Bit i of `seen` stands for the i-th of them. */
+static const char *extension_read(struct tls_hello *hello, uint16_t type, struct cursor extension, uint32_t *seen) {
     static const struct {
         uint16_t type;
         const char *(*read)(struct tls_hello *hello, struct cursor extension);
     } known[] = {{EXTENSION_NAME, name_read}, {EXTENSION_ALPN, alpn_read}, {EXTENSION_VERSIONS, versions_read}};
-    uint32_t seen = 0;
-    while (extensions.left > 0) {
-        uint16_t type = read_u16(&extensions);
-        struct cursor extension = read_run_u16(&extensions);
-        if (extensions.failed) {
-            return "an extension that is longer than the ClientHello";
-        }
-        for (uint32_t index = 0; index < sizeof(known) / sizeof(known[0]); index++) {
-            if (type != known[index].type) {
-                continue;
-            }
-            if (seen & UINT32_C(1) << index) {
-                return "an extension that is there twice";
-            }
-            seen |= UINT32_C(1) << index;
-            const char *reason = known[index].read(hello, extension);
-            if (reason != NULL) {
-                return reason;
-            }
+    for (uint32_t index = 0; index < sizeof(known) / sizeof(known[0]); index++) {
+        if (type == known[index].type) {
+            bool twice = *seen & UINT32_C(1) << index;
+            *seen |= UINT32_C(1) << index;
+            return twice ? "an extension that is there twice" : known[index].read(hello, extension);
         }
     }
     return NULL;
 }
 
-/* Returns the reason against it, or NULL. */
+static const char *extensions_read(struct tls_hello *hello, struct cursor extensions) {
+    uint32_t seen = 0;
+    const char *reason = NULL;
+    while (extensions.left > 0 && reason == NULL) {
+        uint16_t type = read_u16(&extensions);
+        struct cursor extension = read_run_u16(&extensions);
+        reason = extensions.failed ? "an extension that is longer than the ClientHello"
+                                   : extension_read(hello, type, extension, &seen);
+    }
+    return reason;
+}
+
+/* Each _read of an extension, and this, returns the reason to refuse the hello, or NULL. */
 static const char *hello_read(struct tls_hello *hello, struct cursor cursor) {
     uint16_t legacy_version = read_u16(&cursor);
     read_skip(&cursor, RANDOM_SIZE);
@@ -289,7 +290,11 @@ enum parse_result tls_hello_read(struct tls_hello *hello, const uint8_t *bytes, 
     if (hello->size > 0) {
         return PARSE_DONE;
     }
-    enum parse_result result = hello_collect(hello, bytes, size < TLS_HELLO_MAX ? (uint32_t)size : TLS_HELLO_MAX);
+    uint32_t window = size < TLS_HELLO_MAX ? (uint32_t)size : TLS_HELLO_MAX;
+    enum parse_result result = hello_collect(hello, bytes, window);
+    if (result == PARSE_MORE && window == TLS_HELLO_MAX) {
+        return refuse(hello, "a ClientHello above 16 KiB"); /* in many small records */
+    }
     if (result != PARSE_DONE) {
         return result;
     }

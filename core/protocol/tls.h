@@ -26,7 +26,7 @@ struct tls_hello {
     uint8_t alpn[TLS_ALPN_MAX];
     uint32_t alpn_size;
 
-    uint16_t version_max; /* the highest version that is offered */
+    uint16_t version_max;                /* the highest version that is offered */
     uint16_t versions[TLS_VERSIONS_MAX]; /* as offered, without GREASE */
     uint32_t versions_count;
 
