@@ -100,7 +100,7 @@ void queue_receive(struct queue *queue, struct buffers *buffers, const struct co
     }
 }
 
-static void queue_drop_first(struct queue *queue, struct buffers *buffers) {
+static struct slice *queue_take_first(struct queue *queue) {
     struct slice *slice = queue->first;
     queue->first = slice->next;
     if (queue->first == NULL) {
@@ -108,6 +108,11 @@ static void queue_drop_first(struct queue *queue, struct buffers *buffers) {
     }
     queue->bytes -= slice->size;
     queue->count--;
+    return slice;
+}
+
+static void queue_drop_first(struct queue *queue, struct buffers *buffers) {
+    struct slice *slice = queue_take_first(queue);
     if (slice->buffer->is_heap) {
         buffers->heap_bytes -= slice->size;
     }
@@ -128,6 +133,28 @@ void queue_consume(struct queue *queue, struct buffers *buffers, size_t size) {
         if (queue->first->buffer->is_heap) {
             buffers->heap_bytes -= size;
         }
+    }
+}
+
+/* A slice of the first `size` bytes of the queue's first, which keeps the rest. */
+static struct slice *queue_cut_first(struct queue *queue, struct buffers *buffers, uint32_t size) {
+    struct slice *rest = queue->first;
+    struct slice *cut = slice_take(buffers);
+    *cut = (struct slice){.buffer = rest->buffer, .start = rest->start, .size = size};
+    rest->buffer->references++;
+    rest->start += size;
+    rest->size -= size;
+    queue->bytes -= size;
+    return cut;
+}
+
+void queue_move(struct queue *queue, struct buffers *buffers, size_t size, struct queue *to) {
+    check(size <= queue->bytes);
+    while (size > 0) {
+        bool whole = size >= queue->first->size;
+        struct slice *slice = whole ? queue_take_first(queue) : queue_cut_first(queue, buffers, (uint32_t)size);
+        size -= slice->size;
+        queue_append(to, slice);
     }
 }
 

@@ -62,6 +62,8 @@ void queue_init(struct queue *queue);
 void queue_receive(struct queue *queue, struct buffers *buffers, const struct completion *completion);
 /* Drops the first `size` bytes: they were sent. */
 void queue_consume(struct queue *queue, struct buffers *buffers, size_t size);
+/* Moves the first `size` bytes to the end of another queue. A buffer that is cut is shared by both. */
+void queue_move(struct queue *queue, struct buffers *buffers, size_t size, struct queue *to);
 void queue_clear(struct queue *queue, struct buffers *buffers);
 /* Fills the message with the first slices, as many as fit. Returns their bytes. */
 size_t queue_message(const struct queue *queue, struct ring_message *message);

@@ -10,6 +10,7 @@
 #include "engine/ring.h"
 #include "engine/splice.h"
 #include "engine/wheel.h"
+#include "engine/zero_copy.h"
 
 struct listener;
 
@@ -41,6 +42,7 @@ struct engine {
     uint64_t now_us; /* monotonic; read once a turn */
     struct buffers buffers;
     struct splices splices;
+    struct zero_copies zero_copies;
     bool splice;
     bool zero_copy_send;
     struct balance *balances;        /* one for each upstream */

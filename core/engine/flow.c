@@ -16,12 +16,17 @@ enum {
 static void flow_recv_done(struct op *op, const struct completion *completion);
 static void flow_source_ready(struct op *op, const struct completion *completion);
 static void flow_send_done(struct op *op, const struct completion *completion);
+static void flow_zero_copy_done(struct op *op, const struct completion *completion);
 static void flow_sink_ready(struct op *op, const struct completion *completion);
 static void flow_receive(struct flow *flow);
 static void flow_send(struct flow *flow);
 
 static struct engine *engine_of(struct flow *flow) {
     return session_of(flow)->engine;
+}
+
+static bool flow_is_sending(const struct flow *flow) {
+    return flow->send_op.in_flight || flow->zero_copy != NULL;
 }
 
 static bool flow_is_over(struct flow *flow) {
@@ -56,6 +61,7 @@ void flow_finish(struct flow *flow) {
     check(!flow->recv_op.in_flight);
     check(!flow->send_op.in_flight);
     check(flow->message == NULL);
+    check(flow->zero_copy == NULL);
     link_remove(&flow->link);
     queue_clear(&flow->queue, &engine_of(flow)->buffers);
     flow_give_pipe(flow);
@@ -160,36 +166,51 @@ static bool flow_drain(struct flow *flow) {
     return true;
 }
 
+static void flow_send_copy(struct flow *flow) {
+    struct engine *engine = engine_of(flow);
+    flow->message = slab_take(&engine->buffers.messages);
+    check(flow->message != NULL);
+    flow->sending = (uint32_t)queue_message(&flow->queue, flow->message);
+    flow->send_op.done = flow_send_done;
+    ring_send(engine->ring, &flow->send_op, flow_sink(flow)->fd, flow->message, false);
+}
+
+/* False: this one is better copied. */
+static bool flow_send_zero_copy(struct flow *flow) {
+    struct engine *engine = engine_of(flow);
+    if (!engine->zero_copy_send || flow->copies || buffers_are_scarce(&engine->buffers)) {
+        return false;
+    }
+    struct zero_copy *zero_copy = zero_copy_open(&engine->zero_copies, flow, flow_zero_copy_done);
+    if (zero_copy == NULL) {
+        return false;
+    }
+    flow->zero_copy = zero_copy;
+    flow->sending = (uint32_t)queue_message(&flow->queue, &zero_copy->message);
+    owner_hold(&session_of(flow)->owner); /* until the result comes */
+    ring_send(engine->ring, &zero_copy->op, flow_sink(flow)->fd, &zero_copy->message, true);
+    return true;
+}
+
 /* Hands over what there is; passes the end on when there is nothing more. */
 static void flow_send(struct flow *flow) {
-    struct engine *engine = engine_of(flow);
-    if (flow->send_op.in_flight || flow_is_over(flow)) {
+    if (flow_is_sending(flow) || flow_is_over(flow)) {
         return;
     }
     if (flow->splice != NULL && !flow_drain(flow)) {
         return;
     }
     if (flow->queue.first != NULL) {
-        flow->message = slab_take(&engine->buffers.messages);
-        check(flow->message != NULL);
-        flow->sending = (uint32_t)queue_message(&flow->queue, flow->message);
-        flow->send_op.done = flow_send_done;
-        ring_send(engine->ring, &flow->send_op, flow_sink(flow)->fd, flow->message,
-                  engine->zero_copy_send && !flow->copies);
+        if (!flow_send_zero_copy(flow)) {
+            flow_send_copy(flow);
+        }
     } else if (flow->source_ended) {
         flow_pass_end(flow);
     }
 }
 
-static void flow_send_done(struct op *op, const struct completion *completion) {
-    struct flow *flow = container_of(op, struct flow, send_op);
-    struct engine *engine = engine_of(flow);
-    slab_give(&engine->buffers.messages, flow->message);
-    flow->message = NULL;
-    if (flow_is_over(flow)) {
-        return;
-    }
-    int result = completion->result;
+/* What was sent has left the queue. */
+static void flow_send_result(struct flow *flow, int result) {
     if (result == -EOPNOTSUPP && !flow->copies) {
         flow->copies = true;
         flow_send(flow);
@@ -199,9 +220,8 @@ static void flow_send_done(struct op *op, const struct completion *completion) {
         flow_sink_failed(flow, result);
         return;
     }
-    engine->counters.sends++;
+    engine_of(flow)->counters.sends++;
     if (result > 0) {
-        queue_consume(&flow->queue, &engine->buffers, (size_t)result);
         flow_sent(flow);
     }
     if (result != -EINTR && (result < 0 || (uint32_t)result < flow->sending)) {
@@ -210,6 +230,43 @@ static void flow_send_done(struct op *op, const struct completion *completion) {
         flow_send(flow);
     }
     flow_receive(flow);
+}
+
+static void flow_send_done(struct op *op, const struct completion *completion) {
+    struct flow *flow = container_of(op, struct flow, send_op);
+    struct engine *engine = engine_of(flow);
+    slab_give(&engine->buffers.messages, flow->message);
+    flow->message = NULL;
+    if (completion->result > 0) {
+        queue_consume(&flow->queue, &engine->buffers, (size_t)completion->result);
+    }
+    if (!flow_is_over(flow)) {
+        flow_send_result(flow, completion->result);
+    }
+}
+
+static void flow_zero_copy_result(struct zero_copy *zero_copy, int result) {
+    struct flow *flow = zero_copy->flow;
+    struct owner *session = &session_of(flow)->owner;
+    zero_copy->flow = NULL;
+    flow->zero_copy = NULL;
+    if (result > 0) {
+        queue_move(&flow->queue, &engine_of(flow)->buffers, (size_t)result, &zero_copy->queue);
+    }
+    if (!flow_is_over(flow)) {
+        flow_send_result(flow, result);
+    }
+    owner_drop(session);
+}
+
+static void flow_zero_copy_done(struct op *op, const struct completion *completion) {
+    struct zero_copy *zero_copy = container_of(op, struct zero_copy, op);
+    if (zero_copy->flow != NULL) {
+        flow_zero_copy_result(zero_copy, completion->result);
+    }
+    if (!completion->more) {
+        zero_copy_close(zero_copy);
+    }
 }
 
 /* --- receiving -------------------------------------------------------------------------------------------------- */
@@ -342,7 +399,7 @@ static void flow_recv_done(struct op *op, const struct completion *completion) {
         queue_receive(&flow->queue, &engine_of(flow)->buffers, completion);
     }
     if (flow_is_over(flow)) {
-        if (!flow->send_op.in_flight) {
+        if (!flow_is_sending(flow)) {
             queue_clear(&flow->queue, &engine_of(flow)->buffers);
         }
         return;

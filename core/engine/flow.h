@@ -16,6 +16,7 @@ struct flow {
     struct op send_op;            /* sends, or waits until the sink is writable (blocked) */
     struct queue queue;           /* received and not sent yet */
     struct ring_message *message; /* ours while send_op sends */
+    struct zero_copy *zero_copy;  /* a send whose result has not come; else NULL */
     struct splice *splice;        /* ours while bytes lie in its pipe */
     struct link link;             /* in buffers.blocked or buffers.starved */
     uint64_t bytes;               /* received so far */

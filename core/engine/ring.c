@@ -219,7 +219,6 @@ static struct io_uring_sqe *sqe_take(struct ring *ring) {
 
 enum op_kind {
     OP_PLAIN,
-    OP_ZERO_COPY,   /* kept: the send's result, until its notification */
     OP_POLL_WRITE,  /* kept: the descriptor */
     OP_WATCH_WRITE, /* kept: the events seen; 0: none yet */
 };
@@ -297,7 +296,7 @@ void ring_send(struct ring *ring, struct op *op, int fd, struct ring_message *me
     } else {
         prepare_send_message(sqe, fd, message);
     }
-    ring_prepare(ring, sqe, op, zero_copy ? OP_ZERO_COPY : OP_PLAIN);
+    ring_prepare(ring, sqe, op, OP_PLAIN);
 }
 
 void ring_poll(struct ring *ring, struct op *op, int fd, enum ring_poll_events events) {
@@ -363,17 +362,9 @@ static bool is_writable(int events) {
 }
 
 /* Requests that complete in several steps. False: this was not the last one. */
-static bool ring_settle(struct ring *ring, struct op *op, const struct io_uring_cqe *cqe,
-                        struct completion *completion) {
+static bool ring_settle(struct ring *ring, struct op *op, struct completion *completion) {
     switch ((enum op_kind)op->kind) {
     case OP_PLAIN:
-        return true;
-    case OP_ZERO_COPY:
-        if (completion->more) {
-            op->kept = completion->result; /* the bytes are still read: the notification ends it */
-            return false;
-        }
-        completion->result = (cqe->flags & IORING_CQE_F_NOTIF) != 0 ? op->kept : completion->result;
         return true;
     case OP_POLL_WRITE:
         if (!is_writable(completion->result) && !op->owner->closing) {
@@ -407,7 +398,7 @@ static void ring_complete(struct ring *ring, const struct io_uring_cqe *cqe) {
                                     .has_buffer = (cqe->flags & IORING_CQE_F_BUFFER) != 0,
                                     .buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT)};
     ring->counters.completions++;
-    if (!ring_settle(ring, op, cqe, &completion)) {
+    if (!ring_settle(ring, op, &completion)) {
         return;
     }
     if (completion.has_buffer && completion.result > 0) {

@@ -71,6 +71,7 @@ static void engine_init(struct engine *engine, const struct worker_options *opti
     splices_init(&engine->splices, PIPES_MAX);
     list_init(&engine->released);
     list_init(&engine->sessions);
+    zero_copies_init(&engine->zero_copies, &engine->buffers, &engine->released);
     slab_init(&engine->sessions_slab, sizeof(struct session), SLAB_CHUNK);
     slab_init(&engine->retries_slab, sizeof(struct retry), SLAB_CHUNK / 16);
 }
@@ -132,9 +133,11 @@ void worker_finish(struct worker *worker) {
     check(list_is_empty(&worker->acceptors));
     check(list_is_empty(&engine->sessions));
     splices_finish(&engine->splices);
+    zero_copies_abandon(&engine->zero_copies);
     buffers_finish(&engine->buffers);
     ring_destroy(engine->ring);
     balances_finish(engine, worker->options.upstreams_count);
+    zero_copies_finish(&engine->zero_copies);
     slab_finish(&engine->sessions_slab);
     slab_finish(&engine->retries_slab);
     pthread_mutex_destroy(&worker->mailbox_lock);
@@ -237,6 +240,9 @@ void worker_close_sessions(struct worker *worker) {
 static void worker_end_if_idle(struct worker *worker) {
     if (!worker->stopping || worker->ended || !list_is_empty(&worker->acceptors) || worker->engine.sessions_count > 0) {
         return;
+    }
+    if (!list_is_empty(&worker->engine.zero_copies.open) && !worker->closing) {
+        return; /* the kernel still reads what was sent last */
     }
     worker->ended = true;
     if (worker->event_op.in_flight) {

@@ -100,22 +100,6 @@ Test(feature, zero_copy_sends_serve, .timeout = 60) {
     moonring_stop(&moonring);
 }
 
-/* The kernel gives the bytes of such a send back only when the peer has acknowledged them, which may take its time: the
- * next send must not wait for that. */
-Test(feature, zero_copy_sends_do_not_wait_for_each_other, .timeout = 60) {
-    struct moonring moonring;
-    struct peer_listener listener;
-    struct pair pair;
-    moonring_start_web(&moonring, &listener, "", "io: {splice: off, zero_copy_send: true}\n");
-    pair_open(&pair, moonring.address, &listener);
-    uint64_t start_ms = deadline_now_ms();
-    for (size_t round = 0; round < 50; round++) {
-        pair_exchange(&pair, 100000);
-    }
-    uint64_t took_ms = deadline_now_ms() - start_ms;
-    cr_assert(took_ms < 1000, "50 questions and answers of 100 kB took %lu ms", took_ms);
-}
-
 Test(feature, busy_poll_serves, .timeout = 60) {
     struct moonring moonring;
     core_scenario(&moonring, "io: {busy_poll: 20us}\n");
