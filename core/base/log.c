@@ -119,8 +119,11 @@ static void log_target_set(int fd, char *path) {
 }
 
 static int log_open_file(const char *path, struct error *error) {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
-    if (fd < 0) {
+    /* Non-blocking, or it would wait for the reader of a named pipe, perhaps for ever: ENXIO when there is none. */
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    if (fd >= 0) {
+        fcntl(fd, F_SETFL, O_APPEND);
+    } else {
         error_set(error, "cannot open the log %s: %s", path, error_name(errno));
     }
     return fd;

@@ -41,6 +41,7 @@ struct access_log {
     int fd;       /* ours, unless it is stdout or stderr */
     bool is_file;
     bool failing; /* the last write failed, and was reported */
+    bool torn;    /* what was written last is not a whole line */
     enum config_access_format format;
     void (*thread_begins)(void);
     pthread_t thread;
@@ -73,8 +74,7 @@ static void append_ms(struct bytes *line, int64_t us) {
 
 static void append_key(struct bytes *line, enum config_access_format format, const char *key) {
     bool json = format == ACCESS_FORMAT_JSON;
-    bool first = line->size == 0;
-    bytes_append_text(line, json ? (first ? "{\"" : ",\"") : (first ? "" : " "));
+    bytes_append_text(line, json ? ",\"" : " ");
     bytes_append_text(line, key);
     bytes_append_text(line, json ? "\":" : "=");
 }
@@ -127,7 +127,9 @@ static void append_time(struct bytes *line, enum config_access_format format, co
 void access_record_format(const struct access_record *record, enum config_access_format format, struct bytes *line) {
     char time[CLOCK_TEXT_SIZE];
     clock_format(record->time_ms, time);
-    append_text(line, format, "time", time);
+    bytes_append_text(line, format == ACCESS_FORMAT_JSON ? "{\"time\":\"" : "time=");
+    bytes_append_text(line, time);
+    bytes_append_text(line, format == ACCESS_FORMAT_JSON ? "\"" : "");
     append_count(line, format, "id", record->id);
     append_count(line, format, "worker", record->worker);
     append_text(line, format, "listener", record->listener);
@@ -205,7 +207,18 @@ static int target_open(const char *target) {
     if (strcmp(target, "stderr") == 0) {
         return STDERR_FILENO;
     }
-    return open(target, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    /* Non-blocking, or it would wait for the reader of a named pipe, perhaps for ever: ENXIO when there is none. */
+    int fd = open(target, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    if (fd >= 0) {
+        fcntl(fd, F_SETFL, O_APPEND);
+    }
+    return fd;
+}
+
+static void target_close(struct access_log *log) {
+    if (!target_is_standard(log->target)) {
+        close(log->fd);
+    }
 }
 
 static bool is_regular(int fd) {
@@ -248,12 +261,16 @@ static size_t log_write_some(struct access_log *log, struct access_queue *queue,
     if (!log_wait_writable(log)) {
         return 0;
     }
+    if (log->torn && log->failing && write(log->fd, "\n", 1) == 1) {
+        log->torn = false; /* half a line must not swallow the next one */
+    }
     ssize_t written = write(log->fd, bytes, log->is_file || size < PIPE_CHUNK ? size : PIPE_CHUNK);
     if (written >= 0) {
         if (log->failing) {
             log_warn("access log %s: writing works again", log->target);
             log->failing = false;
         }
+        log->torn = written > 0 && bytes[written - 1] != '\n';
         return (size_t)written;
     }
     if (errno == EINTR || errno == EAGAIN) {
@@ -305,6 +322,7 @@ static void log_do_reopen(struct access_log *log) {
     }
     close(log->fd);
     log->fd = fd;
+    log->torn = false;
     log->is_file = is_regular(fd);
     log_info("access log %s: opened again", log->target);
 }
@@ -378,6 +396,7 @@ struct access_log *access_log_create(const char *target, enum config_access_form
     if (number != 0) {
         error_set(error, "cannot start the access log's thread: %s", strerror(number));
         sem_destroy(&log->wake);
+        target_close(log);
         free(log->target);
         free(log);
         return NULL;
@@ -406,9 +425,7 @@ void access_log_destroy(struct access_log *log) {
         free(queue);
         queue = next;
     }
-    if (!target_is_standard(log->target)) {
-        close(log->fd);
-    }
+    target_close(log);
     sem_destroy(&log->wake);
     free(log->target);
     free(log);

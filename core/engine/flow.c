@@ -399,6 +399,7 @@ static void flow_recv_done(struct op *op, const struct completion *completion) {
         queue_receive(&flow->queue, &engine_of(flow)->buffers, completion);
     }
     if (flow_is_over(flow)) {
+        flow_sink(flow)->cut = flow_sink(flow)->cut || result > 0; /* it will not get these */
         if (!flow_is_sending(flow)) {
             queue_clear(&flow->queue, &engine_of(flow)->buffers);
         }

@@ -488,11 +488,20 @@ static void session_log(const struct session *session) {
     access_queue_write(engine->access_log, &record);
 }
 
+/* Closing cuts a stream that flows: its source has not ended, and a byte moved just now. A session that was quiet for a
+ * while is most likely between two messages. */
+static bool closing_cuts(const struct session *session, const struct flow *flow) {
+    enum { QUIET_US = 1000 * 1000 };
+    bool by_force = session->reason == CLOSE_TIMEOUT_LIFETIME || session->reason == CLOSE_TIMEOUT_SEND_STALL ||
+                    session->reason == CLOSE_SHUTDOWN;
+    return by_force && !flow->ended && flow->bytes > 0 && session->engine->now_us - session->progress_us < QUIET_US;
+}
+
 /* Who lost bytes that we had taken, or whose other side broke, is told so by a RST: a FIN would say that the stream
  * was complete. */
 static void endpoint_decide_end(struct session *session, struct flow *flow) {
-    bool broken = session->reason == CLOSE_CLIENT_RESET || session->reason == CLOSE_SERVER_RESET;
-    flow_sink(flow)->cut = broken || flow_undelivered(flow) > 0;
+    bool broken = session->client.reset || session->backend.reset;
+    flow_sink(flow)->cut = broken || flow_undelivered(flow) > 0 || closing_cuts(session, flow);
 }
 
 static void endpoint_cancel(struct session *session, struct endpoint *endpoint, const struct flow *to,
