@@ -22,8 +22,9 @@ FLAGS_debug    := -Og -D_FORTIFY_SOURCE=2 -DMOONRING_DEBUG
 FLAGS_asan     := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DMOONRING_DEBUG
 FLAGS_tsan     := -O1 -fsanitize=thread -fno-omit-frame-pointer -DMOONRING_DEBUG
 FLAGS_coverage := -O0 --coverage -DMOONRING_DEBUG
+FLAGS_fuzz     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 ifeq ($(FLAGS_$(VARIANT)),)
-$(error VARIANT=$(VARIANT) is none of: release debug asan tsan coverage)
+$(error VARIANT=$(VARIANT) is none of: release debug asan tsan coverage fuzz)
 endif
 
 CFLAGS  ?=
@@ -37,6 +38,7 @@ TEST_LIBS   := -lcriterion
 # ---- sources: every .c of a folder belongs to it ------------------------------------------------------------------------
 
 BASE    := $(wildcard core/base/*.c)
+PROTOCOL := $(wildcard core/protocol/*.c)
 CONFIG  := $(wildcard config/*.c)
 # The seam: ring.c and kernel.c are what a fake stands in for (tests/simulate).
 SEAM    := core/engine/ring.c core/engine/kernel.c
@@ -51,7 +53,7 @@ BENCH   := $(wildcard tests/bench/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all run test asan tsan bench fmt lint install clean distclean help FORCE
+.PHONY: all run test asan tsan simulate fuzz coverage bench fmt lint install clean distclean help FORCE
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -125,6 +127,22 @@ bench: ## compare with HAProxy and nginx: throughput, latency, CPU and memory (a
 	@.ci/install build bench
 	@$(MAKE) --no-print-directory all $(BUILD)/tests/benchmark
 	@$(BUILD)/tests/benchmark --moonring $(BUILD)/moonring $(BENCH_FLAGS)
+
+# ---- fuzzing ------------------------------------------------------------------------------------------------------------
+
+FUZZERS = $(patsubst tests/fuzz/%_fuzzer.c,%,$(wildcard tests/fuzz/*_fuzzer.c))
+FUZZED  = $(BASE) $(PROTOCOL) $(CONFIG) core/program/arguments.c
+FUZZ_SECONDS ?= 60
+
+$(BUILD)/%-fuzzer: $(call objects,tests/fuzz/%_fuzzer.c $(FUZZED))
+	$(Q)$(CC) $(FLAGS_fuzz) -fsanitize=fuzzer -pthread -o $@ $^ $(LIBS)
+
+fuzz: ## every fuzzer for FUZZ_SECONDS=60, beginning with its corpus
+	@.ci/install build lint
+	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang $(FUZZERS:%=build/fuzz/%-fuzzer)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZERS:%=build/fuzz/%-fuzzer)
+
+# ---- reading ------------------------------------------------------------------------------------------------------------
 
 lint: ## check format, dependencies between folders, words, and warnings of clang
 	@.ci/install build test lint

@@ -1,0 +1,295 @@
+#include "engine/balance.h"
+
+#include <criterion/criterion.h>
+#include <stdbool.h>
+#include <string.h>
+
+enum { SERVERS_MAX = 4 };
+
+/* Servers named a, b, c and d by their place. */
+struct group {
+    struct balance balance;
+    struct server servers[SERVERS_MAX];
+    size_t count;
+};
+
+/* One server for each weight, up to the first that is 0. */
+static void group_init(struct group *group, enum config_balance policy, const uint32_t weights[SERVERS_MAX]) {
+    *group = (struct group){.count = 0};
+    while (group->count < SERVERS_MAX && weights[group->count] > 0) {
+        group->servers[group->count].weight = weights[group->count];
+        group->count++;
+    }
+    cr_assert(balance_init(&group->balance, policy, group->servers, group->count, 42));
+}
+
+#define WEIGHTS(...) ((const uint32_t[SERVERS_MAX]){__VA_ARGS__})
+
+static char letter_of(const struct group *group, const struct server *server) {
+    return server == NULL ? '-' : (char)('a' + (server - group->servers));
+}
+
+/* So many picks as letters; `-` where there was none. */
+static const char *picks(struct group *group, size_t count) {
+    static char letters[64];
+    cr_assert_lt(count, sizeof(letters));
+    for (size_t index = 0; index < count; index++) {
+        letters[index] = letter_of(group, balance_pick(&group->balance, NULL, 0));
+    }
+    letters[count] = 0;
+    return letters;
+}
+
+static void expect_pick(struct group *group, struct server *const *tried, size_t tried_count, char wanted) {
+    char got = letter_of(group, balance_pick(&group->balance, tried, tried_count));
+    cr_assert_eq(got, wanted, "%c instead of %c", got, wanted);
+}
+
+/* Makes the server full. */
+static void server_fill(struct server *server) {
+    server->connections_max = 1;
+    atomic_store(&server->active, 1);
+}
+
+static const enum config_balance policies[] = {BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_RANDOM, BALANCE_FIRST};
+enum { POLICIES = sizeof(policies) / sizeof(policies[0]) };
+
+/* --- every policy --------------------------------------------------------------------------------------------------
+ */
+
+Test(balance, every_policy_leaves_out_servers_that_were_tried, .timeout = 10) {
+    for (size_t policy = 0; policy < POLICIES; policy++) {
+        struct group group;
+        group_init(&group, policies[policy], WEIGHTS(5, 1, 1));
+        struct server *const tried[] = {&group.servers[0], &group.servers[2]};
+        for (int round = 0; round < 20; round++) {
+            expect_pick(&group, tried, 2, 'b');
+        }
+        balance_finish(&group.balance);
+    }
+}
+
+Test(balance, every_policy_leaves_out_servers_with_connections_max, .timeout = 10) {
+    for (size_t policy = 0; policy < POLICIES; policy++) {
+        struct group group;
+        group_init(&group, policies[policy], WEIGHTS(1, 1, 1));
+        server_fill(&group.servers[0]);
+        server_fill(&group.servers[1]);
+        for (int round = 0; round < 20; round++) {
+            expect_pick(&group, NULL, 0, 'c');
+        }
+        balance_finish(&group.balance);
+    }
+}
+
+Test(balance, every_policy_takes_a_full_server_again_once_it_has_room, .timeout = 10) {
+    for (size_t policy = 0; policy < POLICIES; policy++) {
+        struct group group;
+        group_init(&group, policies[policy], WEIGHTS(1));
+        server_fill(&group.servers[0]);
+        expect_pick(&group, NULL, 0, '-');
+        server_leave(&group.servers[0]);
+        expect_pick(&group, NULL, 0, 'a');
+        balance_finish(&group.balance);
+    }
+}
+
+Test(balance, every_policy_takes_a_backup_only_when_all_others_are_out, .timeout = 10) {
+    for (size_t policy = 0; policy < POLICIES; policy++) {
+        struct group group;
+        group_init(&group, policies[policy], WEIGHTS(1000, 1, 1, 1000));
+        group.servers[0].backup = true;
+        group.servers[3].backup = true;
+        struct server *const tried[] = {&group.servers[1], &group.servers[2], &group.servers[3]};
+        for (int round = 0; round < 50; round++) {
+            expect_pick(&group, tried, 1, 'c');
+            expect_pick(&group, tried, 3, 'a');
+        }
+        balance_finish(&group.balance);
+    }
+}
+
+Test(balance, every_policy_takes_a_backup_when_the_others_are_full, .timeout = 10) {
+    for (size_t policy = 0; policy < POLICIES; policy++) {
+        struct group group;
+        group_init(&group, policies[policy], WEIGHTS(1, 1));
+        group.servers[1].backup = true;
+        server_fill(&group.servers[0]);
+        expect_pick(&group, NULL, 0, 'b');
+        server_leave(&group.servers[0]);
+        expect_pick(&group, NULL, 0, 'a');
+        balance_finish(&group.balance);
+    }
+}
+
+Test(balance, every_policy_finds_nobody_when_all_are_out, .timeout = 10) {
+    for (size_t policy = 0; policy < POLICIES; policy++) {
+        struct group group;
+        group_init(&group, policies[policy], WEIGHTS(1, 1, 1));
+        group.servers[2].backup = true;
+        server_fill(&group.servers[0]);
+        struct server *const tried[] = {&group.servers[1], &group.servers[2]};
+        expect_pick(&group, tried, 2, '-');
+        balance_finish(&group.balance);
+    }
+}
+
+Test(balance, picking_does_not_enter_a_server, .timeout = 10) {
+    for (size_t policy = 0; policy < POLICIES; policy++) {
+        struct group group;
+        group_init(&group, policies[policy], WEIGHTS(1));
+        picks(&group, 10);
+        cr_assert_eq(atomic_load(&group.servers[0].active), 0);
+        balance_finish(&group.balance);
+    }
+}
+
+/* --- round_robin ---------------------------------------------------------------------------------------------------
+ */
+
+Test(balance, round_robin_takes_equal_servers_in_turn, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_ROUND_ROBIN, WEIGHTS(1, 1, 1));
+    cr_assert_str_eq(picks(&group, 9), "abcabcabc");
+    balance_finish(&group.balance);
+}
+
+Test(balance, round_robin_spreads_a_heavy_server_among_the_others, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_ROUND_ROBIN, WEIGHTS(5, 1, 1));
+    cr_assert_str_eq(picks(&group, 14), "aabacaaaabacaa");
+    balance_finish(&group.balance);
+    group_init(&group, BALANCE_ROUND_ROBIN, WEIGHTS(5, 1));
+    cr_assert_str_eq(picks(&group, 12), "aaabaaaaabaa");
+    balance_finish(&group.balance);
+}
+
+Test(balance, round_robin_keeps_its_smooth_order_around_a_server_that_was_out, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_ROUND_ROBIN, WEIGHTS(1, 1, 1));
+    server_fill(&group.servers[1]);
+    cr_assert_str_eq(picks(&group, 40) + 36, "acac");
+    server_leave(&group.servers[1]);
+    group.servers[1].connections_max = 0;
+    const char *letters = picks(&group, 6);
+    for (int index = 0; index < 4; index++) {
+        cr_assert(letters[index] != letters[index + 1], "who comes back does not get all at once: %s", letters);
+    }
+    balance_finish(&group.balance);
+}
+
+Test(balance, round_robin_gives_each_exactly_its_share, .timeout = 10) {
+    struct group group;
+    uint32_t counts[SERVERS_MAX] = {0};
+    group_init(&group, BALANCE_ROUND_ROBIN, WEIGHTS(1000, 37, 1, 562));
+    for (int round = 0; round < 3 * 1600; round++) {
+        counts[balance_pick(&group.balance, NULL, 0) - group.servers]++;
+    }
+    for (size_t index = 0; index < SERVERS_MAX; index++) {
+        cr_assert_eq(counts[index], 3 * group.servers[index].weight);
+    }
+    balance_finish(&group.balance);
+}
+
+/* --- least_conn ----------------------------------------------------------------------------------------------------
+ */
+
+Test(balance, least_conn_takes_the_server_with_the_fewest_sessions, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_LEAST_CONN, WEIGHTS(1, 1, 1));
+    atomic_store(&group.servers[0].active, 3);
+    atomic_store(&group.servers[1].active, 1);
+    atomic_store(&group.servers[2].active, 2);
+    cr_assert_str_eq(picks(&group, 3), "bbb");
+    atomic_store(&group.servers[1].active, 4);
+    cr_assert_str_eq(picks(&group, 3), "ccc");
+    balance_finish(&group.balance);
+}
+
+Test(balance, least_conn_counts_sessions_by_weight, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_LEAST_CONN, WEIGHTS(10, 1));
+    atomic_store(&group.servers[0].active, 9);
+    atomic_store(&group.servers[1].active, 1);
+    cr_assert_str_eq(picks(&group, 4), "aaaa");
+    atomic_store(&group.servers[0].active, 11);
+    cr_assert_str_eq(picks(&group, 4), "bbbb");
+    balance_finish(&group.balance);
+}
+
+Test(balance, least_conn_gives_an_idle_upstreams_sessions_to_all_in_turn, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_LEAST_CONN, WEIGHTS(1, 1, 1));
+    cr_assert_str_eq(picks(&group, 6), "abcabc");
+    balance_finish(&group.balance);
+}
+
+Test(balance, least_conn_fills_servers_in_proportion_to_their_weights, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_LEAST_CONN, WEIGHTS(6, 3, 1));
+    for (int session = 0; session < 1000; session++) {
+        struct server *server = balance_pick(&group.balance, NULL, 0);
+        cr_assert(server_enter(server));
+    }
+    const uint32_t wanted[] = {600, 300, 100};
+    for (size_t index = 0; index < group.count; index++) {
+        uint32_t active = atomic_load(&group.servers[index].active);
+        cr_assert(active + 2 >= wanted[index] && active <= wanted[index] + 2, "%u sessions, not %u", active,
+                  wanted[index]);
+    }
+    balance_finish(&group.balance);
+}
+
+/* --- random --------------------------------------------------------------------------------------------------------
+ */
+
+Test(balance, random_gives_each_about_its_share, .timeout = 10) {
+    enum { ROUNDS = 70000 };
+    for (uint64_t seed = 0; seed < 5; seed++) {
+        struct group group;
+        uint32_t counts[SERVERS_MAX] = {0};
+        group_init(&group, BALANCE_RANDOM, WEIGHTS(5, 1, 1));
+        group.balance.random = seed;
+        for (int round = 0; round < ROUNDS; round++) {
+            counts[balance_pick(&group.balance, NULL, 0) - group.servers]++;
+        }
+        /* Five standard deviations: sqrt(70000 * 1/7 * 6/7) is 93, sqrt(70000 * 5/7 * 2/7) is 120. */
+        cr_assert(counts[0] > 49400 && counts[0] < 50600, "%u", counts[0]);
+        cr_assert(counts[1] > 9535 && counts[1] < 10465, "%u", counts[1]);
+        cr_assert(counts[2] > 9535 && counts[2] < 10465, "%u", counts[2]);
+        balance_finish(&group.balance);
+    }
+}
+
+Test(balance, random_differs_between_workers_and_not_between_runs, .timeout = 10) {
+    struct group groups[3];
+    char letters[3][64];
+    for (size_t index = 0; index < 3; index++) {
+        group_init(&groups[index], BALANCE_RANDOM, WEIGHTS(1, 1, 1, 1));
+        groups[index].balance.random = index == 2 ? 1 : index;
+        strcpy(letters[index], picks(&groups[index], 60));
+        balance_finish(&groups[index].balance);
+    }
+    cr_assert_str_neq(letters[0], letters[1]);
+    cr_assert_str_eq(letters[1], letters[2]);
+}
+
+/* --- first ---------------------------------------------------------------------------------------------------------
+ */
+
+Test(balance, first_takes_the_next_server_only_when_those_before_it_are_full, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_FIRST, WEIGHTS(1, 1000, 1));
+    group.servers[0].connections_max = 2;
+    group.servers[1].connections_max = 1;
+    char letters[] = "-----";
+    for (int session = 0; session < 5; session++) {
+        struct server *server = balance_pick(&group.balance, NULL, 0);
+        cr_assert(server_enter(server));
+        letters[session] = letter_of(&group, server);
+    }
+    cr_assert_str_eq(letters, "aabcc");
+    server_leave(&group.servers[0]);
+    expect_pick(&group, NULL, 0, 'a');
+    balance_finish(&group.balance);
+}
