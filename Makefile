@@ -7,6 +7,8 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 
+JOBS    ?= $(shell nproc)
+
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # ---- flags ------------------------------------------------------------------------------------------------------------
@@ -94,7 +96,7 @@ FORCE:
 
 run: ## install what is missing, build, and start moonring in front of two small servers
 	@.ci/install build
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@echo; echo "  moonring balances http://127.0.0.1:8080/ over two small servers. In another terminal, twice:"
 	@echo; echo "      curl http://127.0.0.1:8080/"
 	@echo; echo "  A answers, then B. Ctrl-C ends everything."; echo
@@ -107,25 +109,25 @@ export MOONRING = $(BUILD)/moonring
 
 test: ## install what is missing and run every test
 	@.ci/install build test
-	@$(MAKE) --no-print-directory $(BUILD)/moonring $(TESTS)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/moonring $(TESTS)
 	@tests/run.sh $(TESTS)
 
 # One test at a time: with several, Criterion's own runner leaks 48 bytes and fails the run.
 asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer, with leaks
 	@.ci/install build test
-	@$(MAKE) --no-print-directory VARIANT=asan build/asan/moonring build/asan/tests/unit-tests build/asan/tests/scenario-tests
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan build/asan/moonring build/asan/tests/unit-tests build/asan/tests/scenario-tests
 	@MOONRING=build/asan/moonring TEST_JOBS=1 tests/run.sh build/asan/tests/unit-tests
 	@MOONRING=build/asan/moonring TEST_FILTER='$(SANITIZED)' tests/run.sh build/asan/tests/scenario-tests
 
 tsan: ## scenarios with several workers under ThreadSanitizer
 	@.ci/install build test
-	@$(MAKE) --no-print-directory VARIANT=tsan build/tsan/moonring
-	@$(MAKE) --no-print-directory build/release/tests/scenario-tests
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=tsan build/tsan/moonring
+	@$(MAKE) --no-print-directory -j$(JOBS) build/release/tests/scenario-tests
 	@MOONRING=build/tsan/moonring TEST_FILTER='$(SANITIZED)' tests/run.sh build/release/tests/scenario-tests
 
 bench: ## compare with HAProxy and nginx: throughput, latency, CPU and memory (about 6 minutes)
 	@.ci/install build bench
-	@$(MAKE) --no-print-directory all $(BUILD)/tests/benchmark
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/benchmark
 	@$(BUILD)/tests/benchmark --moonring $(BUILD)/moonring $(BENCH_FLAGS)
 
 # ---- fuzzing ------------------------------------------------------------------------------------------------------------
@@ -139,7 +141,7 @@ $(BUILD)/%-fuzzer: $(call objects,tests/fuzz/%_fuzzer.c $(FUZZED))
 
 fuzz: ## every fuzzer for FUZZ_SECONDS=60, beginning with its corpus
 	@.ci/install build lint
-	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang $(FUZZERS:%=build/fuzz/%-fuzzer)
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=fuzz CC=clang $(FUZZERS:%=build/fuzz/%-fuzzer)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZERS:%=build/fuzz/%-fuzzer)
 
 # ---- reading ------------------------------------------------------------------------------------------------------------
