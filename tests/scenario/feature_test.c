@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 enum { MIB = 1 << 20 };
 
@@ -140,6 +141,38 @@ Test(feature, splice_off_never_splices, .timeout = 60) {
     core_scenario(&moonring, "io: {splice: off}\n");
     cr_assert(moonring_counter(&moonring, "moonring_splice_promotions_total") == 0);
     moonring_stop(&moonring);
+}
+
+/* splice(2) stops in front of urgent data as if nothing more came. Its byte is out of band and not relayed; all others
+ * are, and the end comes behind them. */
+static void urgent_byte_within_bulk(struct pair *pair) {
+    peer_relay(&pair->client, &pair->server, 32 * MIB);
+    cr_assert(send(pair->client.fd, "!", 1, MSG_OOB) == 1);
+    peer_send_pattern(&pair->client, 100000);
+}
+
+Test(feature, splice_does_not_stop_at_urgent_data, .timeout = 60) {
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct pair pair;
+    moonring_start_web(&moonring, &listener, "", "");
+    pair_open(&pair, moonring.address, &listener);
+    urgent_byte_within_bulk(&pair);
+    peer_expect_pattern(&pair.server, 100000);
+    peer_relay(&pair.client, &pair.server, 1 * MIB);
+    cr_assert(moonring_counter(&moonring, "moonring_splice_promotions_total") >= 1);
+}
+
+Test(feature, splice_loses_nothing_between_urgent_data_and_the_end, .timeout = 60) {
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct pair pair;
+    moonring_start_web(&moonring, &listener, "", "");
+    pair_open(&pair, moonring.address, &listener);
+    urgent_byte_within_bulk(&pair);
+    peer_end(&pair.client);
+    peer_expect_pattern(&pair.server, 100000);
+    peer_expect_end(&pair.server);
 }
 
 Test(feature, splice_keeps_the_data_before_a_reset, .timeout = 60) {

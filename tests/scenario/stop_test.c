@@ -119,3 +119,25 @@ Test(stop, delivers_what_a_slow_reader_has_not_read, .timeout = 30) {
     peer_end(&pair.client);
     cr_assert(process_wait(&moonring.process) == 0);
 }
+
+/* Clients that were still in the accept queue become sessions after all others were closed: they are closed too. */
+Test(stop, at_once_also_ends_clients_that_come_at_the_last_moment, .timeout = 60) {
+    enum { CLIENTS = 200 };
+    for (int round = 0; round < 5; round++) {
+        struct moonring moonring;
+        struct peer_listener listener;
+        struct peer clients[CLIENTS];
+        moonring_start_web(&moonring, &listener, "", "process: {workers: 2}\n");
+        process_signal(&moonring.process, SIGSTOP);
+        for (size_t index = 0; index < CLIENTS; index++) {
+            peer_connect(&clients[index], moonring.address);
+        }
+        process_signal(&moonring.process, SIGINT);
+        process_signal(&moonring.process, SIGCONT);
+        cr_assert(process_wait(&moonring.process) == 0);
+        for (size_t index = 0; index < CLIENTS; index++) {
+            peer_close(&clients[index]);
+        }
+        peer_listener_close(&listener);
+    }
+}
