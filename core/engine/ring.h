@@ -78,8 +78,8 @@ void ring_recv(struct ring *ring, struct op *op, int fd, size_t limit);
 
 /* Sends without waiting: -EAGAIN when the socket takes nothing now (poll for writing), a short count when it takes
  * less. Iovecs and the bytes they point at must stay until the completion. 1 to RING_SEND_MAX iovecs. With
- * zero_copy it completes twice: with the count (`more`), and when the kernel has let go of the bytes; only once where
- * it failed or the kernel cannot do it. Unix sockets refuse zero_copy with -EOPNOTSUPP. */
+ * zero_copy the first completion has the result; when it has `more`, a second one follows when the kernel has let go of
+ * the bytes. Unix sockets refuse zero_copy with -EOPNOTSUPP. */
 enum { RING_SEND_MAX = 64 };
 struct ring_message { /* what a send points at; the caller's memory, until the completion */
     struct iovec iovecs[RING_SEND_MAX];

@@ -9,10 +9,10 @@ for fuzzer in "$@"; do
     name=$(basename "$fuzzer" -fuzzer)
     regressions=tests/fuzz/regressions/$name
     work=$(mktemp -d)
-    mkdir -p "$regressions"
+    mkdir -p "$regressions" "tests/fuzz/corpus/$name"
     echo "== $name, $seconds s"
     if "$fuzzer" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$regressions/" -verbosity=0 \
-        -print_final_stats=1 "$work" $(find tests/fuzz/corpus/"$name" -maxdepth 0 2>/dev/null) "$regressions"; then
+        -print_final_stats=1 "$work" "tests/fuzz/corpus/$name" "$regressions"; then
         passed=$((passed + 1))
     else
         echo "== $name found something: see $regressions"

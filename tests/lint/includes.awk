@@ -1,13 +1,13 @@
-# Who may include whom: base < config < engine < lua < program, each sees what stands to its left; what the engine's
+# Who may include whom: base < protocol < config < engine < lua < program, each sees what stands to its left; what the engine's
 # files see of each other follows the order below. Reads the C files of these folders.
 
 BEGIN {
-    folders = split("base config engine lua program", folder_names)
+    folders = split("base protocol config engine lua program", folder_names)
     for (rank = 1; rank <= folders; rank++) {
         folder_rank[folder_names[rank]] = rank
     }
     # In reading order. Files joined by / see each other.
-    order = "reason op uring ring/kernel wheel buffer server balance upstream settings hooks access_log splice engine"
+    order = "reason op uring ring/kernel wheel buffer server balance upstream settings hooks access_log splice zero_copy engine"
     order = order " flow/session listener worker"
     levels = split(order, level_names)
     for (level = 1; level <= levels; level++) {
@@ -64,9 +64,9 @@ function check_engine(header,    own, other) {
 function check_project(header,    other_folder) {
     other_folder = folder_of(header)
     if (!(other_folder in folder_rank)) {
-        finding("\"" header "\" does not begin with a folder of the product: base config engine lua program")
+        finding("\"" header "\" does not begin with a folder of the product: base protocol config engine lua program")
     } else if (folder_rank[other_folder] > folder_rank[folder]) {
-        finding(folder " must not know " other_folder " (base < config < engine < lua < program)")
+        finding(folder " must not know " other_folder " (base < protocol < config < engine < lua < program)")
     } else if (folder == "engine" && other_folder == "config" && header != "config/config.h") {
         finding("engine sees of config only config/config.h")
     } else if (folder == "engine" && other_folder == "engine") {
