@@ -86,6 +86,12 @@ static struct server *session_pick(struct session *session) {
     return NULL;
 }
 
+static void session_leave_server(struct session *session) {
+    if (session->server != NULL) {
+        server_leave(session->server);
+    }
+}
+
 /* Every server was tried: wait a little, then begin with all of them again. */
 static void session_back_off(struct session *session) {
     session->retry->tried_count = 0;
@@ -107,9 +113,12 @@ static void session_no_server(struct session *session) {
     }
 }
 
-/* Looks come ever more rarely, from every millisecond to about twenty a second. */
+/* Looks come ever more rarely: from each millisecond to twice a second while it connects, to some 16 a second while a
+ * reset waits. */
 static void session_look_later(struct session *session) {
-    session->look_ms = session->look_ms == 0 ? 1 : session->look_ms < 50 ? session->look_ms * 2 : session->look_ms;
+    uint32_t longest_ms = session->state == SESSION_CONNECTING ? 500 : 64;
+    session->look_ms = session->look_ms == 0 ? 1 : session->look_ms * 2;
+    session->look_ms = session->look_ms < longest_ms ? session->look_ms : longest_ms;
     session->look_us = session->engine->now_us + (uint64_t)session->look_ms * 1000;
     session_hurry(session);
 }
@@ -117,6 +126,19 @@ static void session_look_later(struct session *session) {
 static void session_start_connect(struct session *session) {
     session->look_us = UINT64_MAX;
     ring_connect(session->engine->ring, &session->connect_op, session->backend.fd, &session->server->address);
+}
+
+/* Closing would give the client's descriptor to the next client, who would find none for a server either, and so on:
+ * while this one waits, accept fails and pauses. */
+static void session_wait_for_descriptor(struct session *session, int number) {
+    session_leave_server(session);
+    session->server = NULL;
+    session->error = error_name(number);
+    if (session->deadline_us == 0) {
+        session->deadline_us = deadline_in_ms(session, session->settings->timeouts.connect_ms);
+    }
+    session_enter(session, SESSION_CONNECTING, "waits for a free descriptor");
+    session_look_later(session);
 }
 
 static void session_connect(struct session *session) {
@@ -130,8 +152,7 @@ static void session_connect(struct session *session) {
     const struct address *address = &session->server->address;
     int fd = kernel_socket(address_family(address));
     if (fd < 0) {
-        session->error = error_name(-fd);
-        session_close(session, CLOSE_RESOURCES);
+        session_wait_for_descriptor(session, -fd);
         return;
     }
     kernel_set_tcp(fd, address_family(address), &settings->tcp);
@@ -186,12 +207,6 @@ static bool session_remember_try(struct session *session) {
     return true;
 }
 
-static void session_leave_server(struct session *session) {
-    if (session->server != NULL) {
-        server_leave(session->server);
-    }
-}
-
 static void session_try_failed(struct session *session, int number) {
     struct engine *engine = session->engine;
     engine->counters.connects_failed++;
@@ -199,6 +214,7 @@ static void session_try_failed(struct session *session, int number) {
     session->error = session->timed_out ? "connect timed out" : error_name(-number);
     kernel_close(session->backend.fd);
     session->backend.fd = -1;
+    session->deadline_us = 0;
     bool again = session->tries < session->settings->upstream->retry_attempts && session_remember_try(session);
     session_leave_server(session);
     session->server = NULL;
@@ -400,6 +416,10 @@ void session_hurry(struct session *session) {
 }
 
 static void session_connect_too_slow(struct session *session) {
+    if (session->backend.fd < 0) {
+        session_close(session, CLOSE_RESOURCES);
+        return;
+    }
     session->deadline_us = UINT64_MAX;
     session->look_us = UINT64_MAX;
     session->timed_out = true;

@@ -46,7 +46,7 @@ struct session {
     uint64_t id;
     uint64_t started_us;
     uint64_t progress_us;   /* when the last byte moved */
-    uint64_t deadline_us;   /* CONNECTING: of this try */
+    uint64_t deadline_us;   /* CONNECTING: of this try, or of the wait for a descriptor; 0: not set yet */
     uint64_t look_us;       /* CONNECTING: when to try (again); RESETTING: when to look again; UINT64_MAX: not now */
     uint64_t connected_us;  /* 0: never */
     uint64_t first_byte_us; /* the server's; 0: none yet */

@@ -87,16 +87,20 @@ Test(limit, of_64_descriptors_stops_accepting_without_a_spin_and_recovers, .time
     pair_exchange(&pair, 100000);
 }
 
-/* Left to itself, moonring serves no more sessions at once than it has descriptors for. */
-Test(limit, of_64_descriptors_turns_no_client_away_by_default, .timeout = 30) {
+static void allow_65_descriptors(void) {
+    const struct rlimit limit = {.rlim_cur = 65, .rlim_max = 65};
+    cr_assert(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+static void everyone_is_served(process_prepare_fn *prepare, const char *process) {
     enum { CLIENTS = 64 };
     struct moonring moonring;
     struct peer_listener listener;
     struct peer clients[CLIENTS];
     peer_listen(&listener, "127.0.0.1:0");
-    moonring_start_prepared(&moonring, allow_64_descriptors,
-                            "listeners: {web: {bind: '127.0.0.1:0', upstream: '%s'}}\nprocess: {workers: 1}\n",
-                            listener.address);
+    moonring_start_prepared(&moonring, prepare,
+                            "listeners: {web: {bind: '127.0.0.1:0', upstream: '%s'}}\nprocess: {workers: 1%s}\n",
+                            listener.address, process);
     for (size_t index = 0; index < CLIENTS; index++) {
         peer_connect(&clients[index], moonring.address);
         peer_send(&clients[index], "let me in");
@@ -110,6 +114,17 @@ Test(limit, of_64_descriptors_turns_no_client_away_by_default, .timeout = 30) {
         peer_close(&clients[index]);
         peer_close(&server);
     }
+}
+
+/* Left to itself, moonring serves no more sessions at once than it has descriptors for. */
+Test(limit, of_64_descriptors_turns_no_client_away_by_default, .timeout = 30) {
+    everyone_is_served(allow_64_descriptors, "");
+}
+
+/* The last descriptor goes to a client, none is left for its server: it waits instead of making way for the next one.
+ */
+Test(limit, of_an_odd_number_of_descriptors_turns_no_client_away, .timeout = 30) {
+    everyone_is_served(allow_65_descriptors, ", max_connections: 1000");
 }
 
 static void raise_descriptors(void) {
