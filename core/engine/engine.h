@@ -56,6 +56,8 @@ struct engine {
     struct engine_counters counters;
     /* Called when a session of the listener has gone: somebody may wait for its place. */
     void (*session_ended)(struct engine *engine, struct listener *listener);
+    /* Called when there was no descriptor or memory (errno) for a session's server: nobody else should be accepted. */
+    void (*exhausted)(struct engine *engine, int number);
     /* Called when nobody on this worker accepts on the listening socket any more. */
     void (*acceptor_ended)(struct engine *engine, int fd);
 };

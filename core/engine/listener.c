@@ -8,7 +8,8 @@
 #include <string.h>
 
 enum {
-    PAUSE_MS = 100, /* a paused acceptor looks again so often; usually a session that ends wakes it earlier */
+    PAUSE_MS = 100,         /* a paused acceptor looks again so often; usually a session that ends wakes it earlier */
+    SHORT_US = 1000 * 1000, /* after descriptors ran out, clients are accepted one by one for so long */
     REPORT_AGAIN_US = 10 * 1000 * 1000,
     DRAIN_ACCEPTS = 65536, /* accepts when stopping: a bound, not an aim */
 };
@@ -160,10 +161,15 @@ static void acceptor_cancel(struct acceptor *acceptor) {
     }
 }
 
+static bool acceptor_may_take_many(const struct acceptor *acceptor) {
+    bool short_lately = acceptor->exhausted_us != 0 && acceptor->engine->now_us - acceptor->exhausted_us < SHORT_US;
+    return !short_lately && listener_has_room_for_queue(acceptor->listener);
+}
+
 static void acceptor_arm(struct acceptor *acceptor) {
     acceptor->state = ACCEPTOR_ARMED;
     if (!acceptor->accept_op.in_flight) {
-        acceptor->multishot = listener_has_room_for_queue(acceptor->listener);
+        acceptor->multishot = acceptor_may_take_many(acceptor);
         ring_accept(acceptor->engine->ring, &acceptor->accept_op, acceptor->fd, acceptor->multishot);
     }
 }
@@ -240,11 +246,14 @@ static void acceptor_fired(struct timer *timer) {
     acceptor_resume(acceptor);
 }
 
-/* Out of descriptors or memory: accepting again at once would fail again at once. */
-static void acceptor_exhausted(struct acceptor *acceptor, int number) {
+/* Accepting again at once would fail again at once, or take the descriptor that a session's server needs. */
+void acceptor_exhausted(struct acceptor *acceptor, int number) {
+    if (acceptor->state != ACCEPTOR_ARMED) {
+        return;
+    }
     acceptor->engine->counters.accepts_exhausted++;
+    acceptor->exhausted_us = acceptor->engine->now_us;
     listener_report_exhaustion(acceptor->listener, acceptor->engine, number);
-    acceptor->state = ACCEPTOR_PAUSED;
     acceptor_pause(acceptor);
 }
 
@@ -258,12 +267,12 @@ static void acceptor_accepted(struct op *op, const struct completion *completion
     struct acceptor *acceptor = container_of(op, struct acceptor, accept_op);
     if (completion->result >= 0) {
         acceptor_take(acceptor, completion->result);
-    } else if (is_exhaustion(-completion->result) && acceptor->state == ACCEPTOR_ARMED) {
+    } else if (is_exhaustion(-completion->result)) {
         acceptor_exhausted(acceptor, -completion->result);
     }
     /* Anything else (ECONNABORTED, EINTR, a client that is gone) is about one client: go on. */
     if (completion->more) {
-        if (!listener_has_room_for_queue(acceptor->listener)) {
+        if (!acceptor_may_take_many(acceptor)) {
             acceptor_cancel(acceptor); /* and is armed again for one at a time */
         }
         return;

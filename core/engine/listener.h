@@ -37,12 +37,13 @@ struct acceptor {
     struct listener *listener;
     struct op accept_op;
     struct op cancel_op;
-    struct timer timer; /* looks again while it is paused */
-    int fd;             /* the process' */
-    bool waiting;       /* counted in the process' quota */
-    uint8_t state;      /* enum acceptor_state */
-    bool multishot;     /* accept_op is */
-    int *parked;        /* ours; accepted descriptors that wait for room, the first at parked_first */
+    struct timer timer;    /* looks again while it is paused */
+    int fd;                /* the process' */
+    bool waiting;          /* counted in the process' quota */
+    uint8_t state;         /* enum acceptor_state */
+    bool multishot;        /* accept_op is */
+    uint64_t exhausted_us; /* when descriptors or memory ran out last; 0: never */
+    int *parked;           /* ours; accepted descriptors that wait for room, the first at parked_first */
     uint32_t parked_first;
     uint32_t parked_count;
     uint32_t parked_capacity;
@@ -54,6 +55,8 @@ bool listener_leave(struct listener *listener);
 /* Begins to accept on fd. The acceptor is on the list until it has stopped, and frees itself then. NULL when memory is
  * short. */
 struct acceptor *acceptor_create(struct engine *engine, struct listener *listener, int fd, struct list *acceptors);
+/* Pauses because descriptors or memory (errno) ran out. */
+void acceptor_exhausted(struct acceptor *acceptor, int number);
 /* Opens what is parked and accepts again, as far as there is room. */
 void acceptor_resume(struct acceptor *acceptor);
 bool acceptor_is_waiting(const struct acceptor *acceptor);

@@ -137,6 +137,7 @@ static void session_wait_for_descriptor(struct session *session, int number) {
     if (session->deadline_us == 0) {
         session->deadline_us = deadline_in_ms(session, session->settings->timeouts.connect_ms);
     }
+    session->engine->exhausted(session->engine, number);
     session_enter(session, SESSION_CONNECTING, "waits for a free descriptor");
     session_look_later(session);
 }

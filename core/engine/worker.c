@@ -19,6 +19,7 @@ static void worker_event_done(struct op *op, const struct completion *completion
 static void worker_event_cancelled(struct op *op, const struct completion *completion);
 static void worker_session_ended(struct engine *engine, struct listener *listener);
 static void worker_acceptor_ended(struct engine *engine, int fd);
+static void worker_exhausted(struct engine *engine, int number);
 
 /* --- making one ------------------------------------------------------------------------------------------------- */
 
@@ -66,6 +67,7 @@ static void engine_init(struct engine *engine, const struct worker_options *opti
                               .zero_copy_send = options->io->zero_copy_send,
                               .next_session_id = 1,
                               .session_ended = worker_session_ended,
+                              .exhausted = worker_exhausted,
                               .acceptor_ended = worker_acceptor_ended};
     wheel_init(&engine->wheel, engine_now_ms(engine));
     splices_init(&engine->splices, PIPES_MAX);
@@ -164,6 +166,13 @@ static void worker_session_ended(struct engine *engine, struct listener *listene
     if (listener_leave(listener)) {
         worker_resume_acceptors(worker);
         worker->options.room(worker->options.argument, worker);
+    }
+}
+
+static void worker_exhausted(struct engine *engine, int number) {
+    struct worker *worker = container_of(engine, struct worker, engine);
+    list_for_each (link, &worker->acceptors) {
+        acceptor_exhausted(container_of(link, struct acceptor, link), number);
     }
 }
 

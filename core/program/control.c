@@ -97,9 +97,11 @@ static uint32_t connections_max(const struct config *config) {
         return (uint32_t)possible;
     }
     if (config->process.connections_max > possible) {
-        log_warn("process.max_connections is %u, but the limit of %lu descriptors allows only %lu: raise it (`ulimit "
-                 "-n`, systemd: LimitNOFILE=)",
-                 config->process.connections_max, (unsigned long)descriptors, (unsigned long)possible);
+        log_warn(
+            "process.max_connections is %u, but the limit of %lu descriptors allows only %lu, which is used: raise "
+            "it (`ulimit -n`, systemd: LimitNOFILE=)",
+            config->process.connections_max, (unsigned long)descriptors, (unsigned long)possible);
+        return (uint32_t)possible;
     }
     return config->process.connections_max;
 }

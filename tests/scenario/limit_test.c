@@ -53,24 +53,31 @@ static void allow_64_descriptors(void) {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Takes descriptors away from a running moonring, which was told at its start that there are many. */
+static void leave_descriptors(const struct moonring *moonring, rlim_t count) {
+    const struct rlimit limit = {.rlim_cur = count, .rlim_max = count};
+    cr_assert(prlimit(moonring->process.pid, RLIMIT_NOFILE, &limit, NULL) == 0);
+}
+
+static void expect_no_spin(const struct moonring *moonring) {
+    uint64_t cpu_before_ns = process_cpu_ns(&moonring->process);
+    deadline_pause(1000);
+    uint64_t cpu_ns = process_cpu_ns(&moonring->process) - cpu_before_ns;
+    cr_assert(cpu_ns < 200000000, "it used %lu ns of CPU in a second of waiting", cpu_ns);
+}
+
 Test(limit, of_64_descriptors_stops_accepting_without_a_spin_and_recovers, .timeout = 30) {
     enum { CLIENTS = 64 };
     struct moonring moonring;
     struct peer_listener listener;
     struct peer clients[CLIENTS];
-    peer_listen(&listener, "127.0.0.1:0");
-    moonring_start_prepared(&moonring, allow_64_descriptors,
-                            "listeners: {web: {bind: '127.0.0.1:0', upstream: '%s'}}\n"
-                            "process: {workers: 1, max_connections: 1000}\n",
-                            listener.address);
+    moonring_start_web(&moonring, &listener, "", "process: {workers: 1}\n");
+    leave_descriptors(&moonring, 64);
     for (size_t index = 0; index < CLIENTS; index++) {
         peer_connect(&clients[index], moonring.address);
     }
     moonring_wait_counter(&moonring, "moonring_accepts_exhausted_total", 1);
-    uint64_t cpu_before_ns = process_cpu_ns(&moonring.process);
-    deadline_pause(1000);
-    uint64_t cpu_ns = process_cpu_ns(&moonring.process) - cpu_before_ns;
-    cr_assert(cpu_ns < 200000000, "it used %lu ns of CPU in a second of waiting", cpu_ns);
+    expect_no_spin(&moonring);
     size_t lines = process_count_lines(&moonring.process.errors, "cannot accept");
     cr_assert(lines == 1, "it told %zu times", lines);
 
@@ -87,18 +94,55 @@ Test(limit, of_64_descriptors_stops_accepting_without_a_spin_and_recovers, .time
     pair_exchange(&pair, 100000);
 }
 
-static void allow_65_descriptors(void) {
-    const struct rlimit limit = {.rlim_cur = 65, .rlim_max = 65};
-    cr_assert(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+/* Opens sessions until one finds no descriptor for its server; returns how many have one. */
+static size_t open_until_exhausted(const struct moonring *moonring, const struct peer_listener *listener,
+                                   struct pair *pairs, size_t count) {
+    for (size_t index = 0; index < count; index++) {
+        peer_connect(&pairs[index].client, moonring->address);
+        if (!peer_listener_has_client(listener, 500)) {
+            return index;
+        }
+        peer_accept(&pairs[index].server, listener);
+    }
+    cr_assert_fail("there are still descriptors");
+    return count;
 }
 
-static void everyone_is_served(process_prepare_fn *prepare, const char *process) {
+/* Whether the last descriptor went to the client or was left: whoever comes last waits instead of making way for the
+ * next one, and is served when somebody leaves. */
+static void last_client_waits(rlim_t descriptors) {
+    enum { PAIRS = 64 };
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct pair pairs[PAIRS];
+    moonring_start_web(&moonring, &listener, "", "process: {workers: 1}\n");
+    leave_descriptors(&moonring, descriptors);
+    size_t open = open_until_exhausted(&moonring, &listener, pairs, PAIRS);
+    struct peer *last = &pairs[open].client;
+    peer_expect_silence(last, 300);
+    pair_close(&pairs[0]);
+    peer_accept(&pairs[open].server, &listener);
+    peer_send(last, "here I am");
+    peer_expect(&pairs[open].server, "here I am");
+}
+
+Test(limit, of_an_even_number_of_descriptors_lets_the_last_client_wait, .timeout = 30) {
+    last_client_waits(64);
+}
+
+Test(limit, of_an_odd_number_of_descriptors_lets_the_last_client_wait, .timeout = 30) {
+    last_client_waits(65);
+}
+
+/* Left to itself, or told a number that cannot be, moonring serves no more sessions at once than it has descriptors
+ * for. */
+static void nobody_is_turned_away(const char *process) {
     enum { CLIENTS = 64 };
     struct moonring moonring;
     struct peer_listener listener;
     struct peer clients[CLIENTS];
     peer_listen(&listener, "127.0.0.1:0");
-    moonring_start_prepared(&moonring, prepare,
+    moonring_start_prepared(&moonring, allow_64_descriptors,
                             "listeners: {web: {bind: '127.0.0.1:0', upstream: '%s'}}\nprocess: {workers: 1%s}\n",
                             listener.address, process);
     for (size_t index = 0; index < CLIENTS; index++) {
@@ -116,15 +160,12 @@ static void everyone_is_served(process_prepare_fn *prepare, const char *process)
     }
 }
 
-/* Left to itself, moonring serves no more sessions at once than it has descriptors for. */
 Test(limit, of_64_descriptors_turns_no_client_away_by_default, .timeout = 30) {
-    everyone_is_served(allow_64_descriptors, "");
+    nobody_is_turned_away("");
 }
 
-/* The last descriptor goes to a client, none is left for its server: it waits instead of making way for the next one.
- */
-Test(limit, of_an_odd_number_of_descriptors_turns_no_client_away, .timeout = 30) {
-    everyone_is_served(allow_65_descriptors, ", max_connections: 1000");
+Test(limit, of_connections_is_not_above_that_of_descriptors, .timeout = 30) {
+    nobody_is_turned_away(", max_connections: 1000");
 }
 
 static void raise_descriptors(void) {

@@ -182,6 +182,95 @@ Test(buffer, aborts_when_more_is_consumed_than_there_is, .timeout = 10, .signal 
     queue_consume(&relay.queue, &relay.buffers, 11);
 }
 
+/* --- moving --------------------------------------------------------------------------------------------------------
+ */
+
+/* What lies in the other queue must be the `size` bytes before those of the relay's queue. */
+static void relay_expect_moved(const struct relay *relay, const struct queue *to, size_t size) {
+    uint64_t offset = relay->consumed - size;
+    for (const struct slice *slice = to->first; slice != NULL; slice = slice->next) {
+        expect_pattern(slice->start, slice->size, offset);
+        offset += slice->size;
+    }
+    cr_assert_eq(offset, relay->consumed);
+    cr_assert_eq(to->bytes, size);
+}
+
+static void relay_move(struct relay *relay, size_t size, struct queue *to) {
+    queue_move(&relay->queue, &relay->buffers, size, to);
+    relay->consumed += size;
+    relay_expect_whole(relay);
+}
+
+Test(buffer, bytes_that_are_moved_to_another_queue_keep_their_order, .timeout = 10) {
+    struct relay relay;
+    struct queue to;
+    relay_open(&relay);
+    queue_init(&to);
+    relay_receive(&relay, 3 * BUFFER_SIZE);
+    relay_move(&relay, 0, &to);
+    relay_expect_moved(&relay, &to, 0);
+    relay_move(&relay, 100, &to);
+    relay_move(&relay, BUFFER_SIZE, &to);
+    relay_expect_moved(&relay, &to, BUFFER_SIZE + 100);
+    relay_move(&relay, 2 * BUFFER_SIZE - 100, &to);
+    relay_expect_moved(&relay, &to, 3 * BUFFER_SIZE);
+    cr_assert_null(relay.queue.first);
+    cr_assert_null(relay.queue.last);
+    cr_assert_eq(buffers_in_use(&relay.buffers), 3);
+    queue_clear(&to, &relay.buffers);
+    relay_close(&relay);
+}
+
+Test(buffer, a_buffer_that_two_queues_share_goes_back_with_the_last_of_them, .timeout = 10) {
+    for (int first = 0; first < 2; first++) {
+        struct relay relay;
+        struct queue to;
+        relay_open(&relay);
+        queue_init(&to);
+        relay_receive(&relay, 1000);
+        relay_move(&relay, 400, &to);
+        cr_assert_eq(buffers_in_use(&relay.buffers), 1);
+        queue_clear(first == 0 ? &to : &relay.queue, &relay.buffers);
+        cr_assert_eq(buffers_in_use(&relay.buffers), 1);
+        queue_clear(first == 0 ? &relay.queue : &to, &relay.buffers);
+        cr_assert_eq(buffers_in_use(&relay.buffers), 0);
+        relay_close(&relay);
+    }
+}
+
+Test(buffer, an_evacuation_leaves_what_another_queue_shares, .timeout = 10) {
+    struct relay relay;
+    struct queue to;
+    relay_open(&relay);
+    queue_init(&to);
+    relay_receive(&relay, 2 * BUFFER_SIZE);
+    relay_move(&relay, 400, &to);
+    cr_assert(queue_evacuate(&relay.queue, &relay.buffers));
+    relay_expect_whole(&relay);
+    relay_expect_moved(&relay, &to, 400);
+    cr_assert_eq(buffers_in_use(&relay.buffers), 1);
+    queue_clear(&to, &relay.buffers);
+    relay_close(&relay);
+}
+
+Test(buffer, heap_bytes_are_counted_once_although_two_queues_share_them, .timeout = 10) {
+    struct relay relay;
+    struct queue to;
+    relay_open(&relay);
+    queue_init(&to);
+    relay_receive(&relay, 1000);
+    cr_assert(queue_evacuate(&relay.queue, &relay.buffers));
+    relay_move(&relay, 400, &to);
+    cr_assert_eq(relay.buffers.heap_bytes, 1000);
+    relay_consume(&relay, 600);
+    cr_assert_eq(relay.buffers.heap_bytes, 400);
+    expect_pattern(to.first->start, to.first->size, 0);
+    queue_clear(&to, &relay.buffers);
+    cr_assert_eq(relay.buffers.heap_bytes, 0);
+    relay_close(&relay);
+}
+
 /* --- messages ------------------------------------------------------------------------------------------------------
  */
 
@@ -307,15 +396,22 @@ Test(buffer, buffers_are_scarce_when_fewer_than_a_quarter_is_free, .timeout = 10
 
 Test(buffer, no_byte_and_no_buffer_is_lost_whatever_the_order, .timeout = 60) {
     struct relay relay;
+    struct queue to;
     unsigned short seed[3] = {4, 5, 6};
     relay_open(&relay);
+    queue_init(&to);
     for (int step = 0; step < 3000; step++) {
-        long choice = nrand48(seed) % 8;
+        long choice = nrand48(seed) % 16;
         uint32_t bytes_free = ring_buffers_free(relay.stage.ring) * BUFFER_SIZE;
-        if (choice < 4 && bytes_free > 0) {
+        size_t part = (size_t)nrand48(seed) % (relay.queue.bytes + 1);
+        if (choice < 8 && bytes_free > 0) {
             relay_receive(&relay, 1 + (size_t)nrand48(seed) % bytes_free);
-        } else if (choice < 7) {
-            relay_consume(&relay, (size_t)nrand48(seed) % (relay.queue.bytes + 1));
+        } else if (choice < 11) {
+            relay_consume(&relay, part);
+        } else if (choice < 13) {
+            relay_move(&relay, part, &to);
+            relay_expect_moved(&relay, &to, part);
+            queue_clear(&to, &relay.buffers);
         } else {
             cr_assert(queue_evacuate(&relay.queue, &relay.buffers));
             cr_assert_eq(ring_buffers_free(relay.stage.ring), BUFFERS);

@@ -350,7 +350,7 @@ Test(kernel, a_reset_unix_socket_is_closed, .timeout = 10) {
 
 static void expect_unsent_until_read(const int sockets[2]) {
     cr_assert_eq(kernel_unsent(sockets[0]), 0);
-    size_t sent = socket_fill(sockets[0]);
+    size_t sent = socket_fill(sockets[0], 0);
     cr_assert_gt(kernel_unsent(sockets[0]), 0);
     socket_expect(sockets[1], 0, sent);
     uint64_t deadline_ms = deadline_after(DEADLINE_MS / 2);
@@ -375,7 +375,7 @@ Test(kernel, unsent_bytes_of_a_unix_socket_are_those_that_were_not_read, .timeou
 Test(kernel, nothing_is_unsent_on_a_connection_that_is_gone, .timeout = 10) {
     int sockets[2];
     sockets_open_tcp(sockets);
-    socket_fill(sockets[0]);
+    socket_fill(sockets[0], 0);
     cr_assert_gt(kernel_unsent(sockets[0]), 0);
     kernel_reset(sockets[1]);
     cr_assert_eq(socket_read(sockets[0]), -ECONNRESET);
@@ -444,7 +444,7 @@ Test(kernel, splicing_never_waits, .timeout = 10) {
     socket_write(from[0], 0, 100);
     expect_readable(from[1]);
     cr_assert_eq(kernel_splice(from[1], pipe.write_fd, 65536), 100);
-    socket_fill(to[0]);
+    socket_fill(to[0], 0);
     cr_assert_eq(kernel_splice(pipe.read_fd, to[0], 100), -EAGAIN, "the socket is full");
 }
 

@@ -13,7 +13,7 @@
 /* Receives with each limit from a socket that is full. */
 static void expect_limits_kept(struct stage *stage, const int sockets[2]) {
     const size_t limits[] = {1, 100, BUFFER_SIZE - 1, BUFFER_SIZE, BUFFER_SIZE + 1, 3 * BUFFER_SIZE + 7, 40000};
-    size_t filled = socket_fill(sockets[0]);
+    size_t filled = socket_fill(sockets[0], 0);
     size_t offset = 0;
     for (size_t index = 0; index < sizeof(limits) / sizeof(limits[0]); index++) {
         struct request receive;
@@ -72,7 +72,7 @@ Test(ring, without_recv_limit_a_receive_brings_one_buffer_at_the_most, .timeout 
     int sockets[2];
     stage_open_without(&stage, "recv_limit");
     sockets_open_tcp(sockets);
-    socket_fill(sockets[0]);
+    socket_fill(sockets[0], 0);
     request_init(&receive, &stage);
     ring_recv(stage.ring, &receive.op, sockets[1], 40000);
     cr_assert_eq(request_wait(&receive), BUFFER_SIZE);
@@ -87,7 +87,7 @@ Test(ring, without_recv_limit_a_receive_brings_one_buffer_at_the_most, .timeout 
 static void expect_stream(struct stage *stage, const int sockets[2], size_t limit) {
     struct request receive;
     request_init(&receive, stage);
-    size_t filled = socket_fill(sockets[0]);
+    size_t filled = socket_fill(sockets[0], 0);
     request_receive_all(&receive, sockets[1], filled, limit);
     cr_assert_eq(receive.received.size, filled);
     expect_pattern(receive.received.data, filled, 0);
@@ -230,7 +230,7 @@ Test(ring, a_receive_without_a_free_buffer_says_so_and_recovers, .timeout = 10) 
         int sockets[2];
         stage_open_without(&stage, disabled[index]);
         sockets_open_tcp(sockets);
-        size_t filled = socket_fill(sockets[0]);
+        size_t filled = socket_fill(sockets[0], 0);
         cr_assert_gt(filled, BUFFERS * BUFFER_SIZE);
         request_init(&receive, &stage);
         receive.keeps_buffers = true;

@@ -58,7 +58,7 @@ Test(ring, a_send_to_a_full_socket_does_not_wait, .timeout = 10) {
         int sockets[2];
         stage_open_without(&stage, disabled[index]);
         sockets_open_tcp(sockets);
-        socket_fill(sockets[0]);
+        socket_fill(sockets[0], 0);
         message_init(&message, memory, 1);
         cr_assert_eq(request_send(&stage, sockets[0], &message, false), -EAGAIN);
         message_init(&message, memory, 2);
@@ -134,7 +134,7 @@ Test(ring, a_zero_copy_send_to_a_full_or_broken_socket_says_so_first, .timeout =
     int sockets[2];
     stage_open_plain(&stage);
     sockets_open_tcp(sockets);
-    socket_fill(sockets[0]);
+    socket_fill(sockets[0], 0);
     for (uint32_t parts = 1; parts <= 2; parts++) {
         message_init(&message, memory, parts);
         cr_assert_eq(request_send(&stage, sockets[0], &message, true), -EAGAIN);

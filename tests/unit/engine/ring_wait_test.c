@@ -126,7 +126,7 @@ Test(ring, a_poll_for_reading_completes_at_the_end_of_the_stream_and_on_a_reset,
 static void expect_waits_for_room(struct stage *stage, const int sockets[2]) {
     struct request poll;
     request_init(&poll, stage);
-    socket_fill(sockets[0]);
+    socket_fill(sockets[0], 0);
     ring_poll(stage->ring, &poll.op, sockets[0], RING_POLL_WRITE);
     stage_turn(stage);
     stage_turn(stage);
@@ -176,7 +176,7 @@ Test(ring, a_poll_for_writing_waits_for_room_when_the_peer_half_closes_meanwhile
     stage_open_plain(&stage);
     sockets_open_tcp(sockets);
     request_init(&poll, &stage);
-    socket_fill(sockets[0]);
+    socket_fill(sockets[0], 0);
     ring_poll(stage.ring, &poll.op, sockets[0], RING_POLL_WRITE);
     stage_turn(&stage);
     kernel_shutdown_write(sockets[1]);
@@ -195,7 +195,7 @@ Test(ring, a_poll_for_writing_completes_when_the_connection_breaks, .timeout = 1
         stage_open_plain(&stage);
         sockets_open_tcp(sockets);
         request_init(&poll, &stage);
-        socket_fill(sockets[0]);
+        socket_fill(sockets[0], 0);
         if (half_closed == 1) {
             kernel_shutdown_write(sockets[1]);
         }
@@ -221,7 +221,7 @@ Test(ring, a_cancel_ends_a_poll, .timeout = 10) {
             stage_open_plain(&stage);
             sockets_open_tcp(sockets);
             request_init(&poll, &stage);
-            socket_fill(sockets[0]);
+            socket_fill(sockets[0], 0);
             if (half_closed == 1 && events[index] == RING_POLL_WRITE) {
                 kernel_shutdown_write(sockets[1]);
             }
@@ -262,7 +262,7 @@ Test(ring, a_cancel_ends_every_request_on_its_descriptor_and_no_other, .timeout 
     int sockets[2];
     stage_open_plain(&stage);
     sockets_open_tcp(sockets);
-    socket_fill(sockets[0]);
+    socket_fill(sockets[0], 0);
     for (int index = 0; index < 3; index++) {
         request_init(&own[index], &stage);
     }

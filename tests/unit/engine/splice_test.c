@@ -186,7 +186,7 @@ Test(splice, one_filling_moves_no_more_than_the_pipes_size, .timeout = 10) {
     struct path path;
     path_open(&path);
     struct splice *splice = splice_take(&path.splices);
-    size_t filled = socket_fill(path.from[0]);
+    size_t filled = socket_fill(path.from[0], 0);
     cr_assert_gt(filled, splice->pipe.size);
     int64_t moved = splice_fill(splice, path.from[1]);
     cr_assert_gt(moved, 0);
@@ -215,7 +215,7 @@ Test(splice, draining_to_a_full_socket_keeps_the_bytes, .timeout = 10) {
     struct path path;
     path_open(&path);
     struct splice *splice = splice_take(&path.splices);
-    size_t filled = socket_fill(path.to[0]);
+    size_t filled = socket_fill(path.to[0], 0);
     path_write(&path, filled, 2000);
     cr_assert_eq(splice_fill(splice, path.from[1]), 2000);
     cr_assert_eq(splice_drain(splice, path.to[0]), -EAGAIN);

@@ -190,11 +190,11 @@ void socket_write(int fd, uint64_t offset, size_t size) {
     }
 }
 
-size_t socket_fill(int fd) {
+size_t socket_fill(int fd, uint64_t offset) {
     size_t done = 0;
     for (;;) {
         char piece[PIECE_SIZE];
-        pattern_fill(PATTERN, done, piece, sizeof(piece));
+        pattern_fill(PATTERN, offset + done, piece, sizeof(piece));
         ssize_t written = send(fd, piece, sizeof(piece), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (written < 0) {
             cr_assert_eq(errno, EAGAIN, "%m");

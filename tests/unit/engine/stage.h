@@ -83,8 +83,8 @@ int client_open(const struct address *address);
 
 /* Writes bytes of the pattern from `offset` on, all of them. */
 void socket_write(int fd, uint64_t offset, size_t size);
-/* Writes bytes of the pattern until the socket takes no more. Returns how many. */
-size_t socket_fill(int fd);
+/* Writes bytes of the pattern from `offset` on until the socket takes no more. Returns how many. */
+size_t socket_fill(int fd, uint64_t offset);
 /* Reads until nothing is there. Returns how many bytes. */
 size_t socket_drain(int fd);
 /* Waits for size bytes, which must be those of the pattern from `offset` on. */

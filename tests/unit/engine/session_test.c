@@ -1,0 +1,372 @@
+#include "engine/session.h"
+
+#include "service.h"
+#include "stage.h"
+#include "tests/support/deadline.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+/* --- connecting ----------------------------------------------------------------------------------------------------
+ */
+
+Test(session, connects_to_the_server_and_counts_it, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service_open(&service);
+    struct service_pair pair = service_pair(&service);
+    service_wait(&service, service_session(&service)->state == SESSION_RELAYING);
+    struct server *server = &service.upstream.servers[0];
+    cr_assert_eq(atomic_load(&server->active), 1);
+    cr_assert_eq(atomic_load(&server->connected_total), 1);
+    cr_assert_eq(atomic_load(&server->failed_total), 0);
+    cr_assert_eq(service_session(&service)->tries, 1);
+    kernel_close(pair.client);
+    kernel_close(pair.server);
+    service_expect_closed(&service, CLOSE_CLIENT_FIN, 1);
+    cr_assert_eq(atomic_load(&server->active), 0);
+    service_close(&service);
+}
+
+Test(session, tries_the_next_server_when_one_refuses, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.servers_count = 3;
+    service.upstream_config.retry_attempts = 3;
+    service_open(&service);
+    service_refuse(&service, 0);
+    service_refuse(&service, 1);
+    int client = service_client(&service);
+    socket_write(client, 0, 100);
+    service_expect(&service, service_server(&service, 2), 0, 100);
+    cr_assert_eq(service_session(&service)->tries, 3);
+    cr_assert_eq(service_session(&service)->server, &service.upstream.servers[2]);
+    cr_assert_eq(service_counters(&service)->retries, 2);
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].failed_total), 1);
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].active), 0);
+    service_close(&service);
+}
+
+Test(session, tries_no_more_often_than_it_may, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.servers_count = 3;
+    service.upstream_config.retry_attempts = 2;
+    service_open(&service);
+    for (size_t server = 0; server < 3; server++) {
+        service_refuse(&service, server);
+    }
+    int client = service_client(&service);
+    service_expect_closed(&service, CLOSE_NO_SERVER, 1);
+    cr_assert_leq(service_expect_end(&service, client), 0);
+    cr_assert_eq(service_counters(&service)->connects, 2);
+    cr_assert_eq(atomic_load(&service.upstream.servers[2].failed_total), 0);
+    service_close(&service);
+}
+
+Test(session, tries_all_servers_again_after_a_while, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.servers_count = 2;
+    service.upstream_config.retry_attempts = 4;
+    service.upstream_config.retry_backoff_ms = 60;
+    service_open(&service);
+    service_refuse(&service, 0);
+    service_refuse(&service, 1);
+    uint64_t begin_ms = deadline_now_ms();
+    service_client(&service);
+    service_expect_closed(&service, CLOSE_NO_SERVER, 1);
+    cr_assert_geq(deadline_now_ms() - begin_ms, 60);
+    cr_assert_eq(service_counters(&service)->connects, 4);
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].failed_total), 2);
+    cr_assert_eq(atomic_load(&service.upstream.servers[1].failed_total), 2);
+    service_close(&service);
+}
+
+Test(session, is_refused_when_every_server_is_full, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.server_configs[0].connections_max = 1;
+    service_open(&service);
+    struct service_pair pair = service_pair(&service);
+    int refused = service_client(&service);
+    service_expect_closed(&service, CLOSE_UPSTREAM_FULL, 1);
+    cr_assert_leq(service_expect_end(&service, refused), 0);
+    cr_assert_eq(service_counters(&service)->connects, 1);
+    kernel_close(pair.client);
+    kernel_close(pair.server);
+    service_expect_closed(&service, CLOSE_CLIENT_FIN, 1);
+    service_pair(&service);
+    service_close(&service);
+}
+
+/* Makes the server's queue of connections full: who connects now is not answered. */
+static void server_fill(struct service *service) {
+    const struct kernel_listen_options options = {.backlog = 0};
+    cr_assert_eq(kernel_listen(service->servers[0], &options), 0);
+    struct pollfd connected = {.events = POLLOUT};
+    do {
+        connected.fd = kernel_socket(AF_INET);
+        kernel_set_nonblocking(connected.fd, true);
+        const struct address *address = &service->server_addresses[0];
+        cr_assert(connect(connected.fd, &address->any, address->length) == 0 || errno == EINPROGRESS);
+    } while (poll(&connected, 1, 100) == 1);
+}
+
+Test(session, gives_up_a_server_that_does_not_answer_in_time, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.listener_config.timeouts.connect_ms = 80;
+    service_open(&service);
+    server_fill(&service);
+    uint64_t begin_ms = deadline_now_ms();
+    int client = service_client(&service);
+    service_expect_closed(&service, CLOSE_TIMEOUT_CONNECT, 1);
+    cr_assert_geq(deadline_now_ms() - begin_ms, 80);
+    cr_assert_leq(service_expect_end(&service, client), 0);
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].failed_total), 1);
+    service_close(&service);
+}
+
+Test(session, the_upstreams_connect_timeout_goes_before_the_listeners, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.listener_config.timeouts.connect_ms = 1000000;
+    service.upstream_config.connect_ms = 50;
+    service_open(&service);
+    server_fill(&service);
+    service_client(&service);
+    service_expect_closed(&service, CLOSE_TIMEOUT_CONNECT, 1);
+    service_close(&service);
+}
+
+Test(session, tries_the_next_server_when_one_does_not_answer, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.servers_count = 2;
+    service.upstream_config.retry_attempts = 2;
+    service.listener_config.timeouts.connect_ms = 50;
+    service_open(&service);
+    server_fill(&service);
+    int client = service_client(&service);
+    socket_write(client, 0, 100);
+    service_expect(&service, service_server(&service, 1), 0, 100);
+    service_close(&service);
+}
+
+/* Turns while no descriptor is left. The accept is armed already and keeps the limit of then. */
+static void starve(struct service *service, int milliseconds) {
+    uint64_t end_ms = deadline_after(milliseconds);
+    descriptors_limit(0);
+    while (deadline_left_ms(end_ms) > 0) {
+        service_turn(service);
+    }
+    descriptors_unlimit();
+}
+
+Test(session, waits_for_a_descriptor_for_its_server, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service_open(&service);
+    int client = service_client(&service);
+    socket_write(client, 0, 100);
+    starve(&service, 100);
+    cr_assert_eq(service_session(&service)->state, SESSION_CONNECTING);
+    cr_assert_str_eq(service_session(&service)->doing, "waits for a free descriptor");
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].active), 0);
+    service_expect(&service, service_server(&service, 0), 0, 100);
+    service_close(&service);
+}
+
+Test(session, that_finds_no_descriptor_in_time_ends_and_says_so, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.listener_config.timeouts.connect_ms = 50;
+    service_open(&service);
+    int client = service_client(&service);
+    starve(&service, 200);
+    service_expect_closed(&service, CLOSE_RESOURCES, 1);
+    cr_assert_leq(service_expect_end(&service, client), 0);
+    service_close(&service);
+}
+
+/* --- timeouts ------------------------------------------------------------------------------------------------------
+ */
+
+/* The session must end for the reason, and not before `wait_ms` have passed since `begin_ms`. */
+static void expect_timeout(struct service *service, enum close_reason reason, uint64_t begin_ms, uint64_t wait_ms) {
+    service_expect_closed(service, reason, 1);
+    uint64_t passed_ms = deadline_now_ms() - begin_ms;
+    cr_assert_geq(passed_ms + 1, wait_ms, "after %lu ms", passed_ms);
+}
+
+Test(session, ends_when_no_byte_moved_for_the_idle_timeout, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.listener_config.timeouts.idle_ms = 100;
+    service_open(&service);
+    struct service_pair pair = service_pair(&service);
+    uint64_t begin_ms = 0;
+    for (uint64_t offset = 0; offset < 4; offset++) {
+        deadline_pause(40);
+        begin_ms = deadline_now_ms();
+        socket_write(offset % 2 == 0 ? pair.client : pair.server, offset, 1);
+        service_expect(&service, offset % 2 == 0 ? pair.server : pair.client, offset, 1);
+    }
+    expect_timeout(&service, CLOSE_TIMEOUT_IDLE, begin_ms, 100);
+    cr_assert_eq(service_expect_end(&service, pair.client), 0);
+    cr_assert_eq(service_expect_end(&service, pair.server), 0);
+    service_close(&service);
+}
+
+Test(session, ends_after_its_lifetime_although_bytes_move, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.listener_config.timeouts.max_lifetime_ms = 150;
+    service_open(&service);
+    uint64_t begin_ms = deadline_now_ms();
+    struct service_pair pair = service_pair(&service);
+    for (uint64_t offset = 0; service_counters(&service)->sessions_closed[CLOSE_TIMEOUT_LIFETIME] == 0; offset++) {
+        cr_assert_lt(deadline_now_ms() - begin_ms, 5000);
+        socket_write(pair.client, offset, 1);
+        service_turn(&service);
+        deadline_pause(5);
+    }
+    expect_timeout(&service, CLOSE_TIMEOUT_LIFETIME, begin_ms, 150);
+    service_close(&service);
+}
+
+Test(session, ends_when_a_half_closed_one_goes_quiet, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.listener_config.timeouts.half_close_ms = 100;
+    service_open(&service);
+    struct service_pair pair = service_pair(&service);
+    kernel_shutdown_write(pair.client);
+    cr_assert_eq(service_expect_end(&service, pair.server), 0);
+    uint64_t begin_ms = 0;
+    for (uint64_t offset = 0; offset < 4; offset++) {
+        deadline_pause(40);
+        begin_ms = deadline_now_ms();
+        socket_write(pair.server, offset, 1);
+        service_expect(&service, pair.client, offset, 1);
+    }
+    expect_timeout(&service, CLOSE_TIMEOUT_HALF_CLOSE, begin_ms, 100);
+    service_close(&service);
+}
+
+Test(session, ends_when_a_receiver_takes_nothing, .timeout = 20) {
+    struct service service;
+    service_init(&service);
+    service.listener_config.timeouts.send_stall_ms = 150;
+    service_open(&service);
+    struct service_pair pair = service_pair(&service);
+    uint64_t begin_ms = deadline_now_ms();
+    while (!service_session(&service)->from_client.blocked) {
+        socket_fill(pair.client, 0);
+        service_turn(&service);
+    }
+    expect_timeout(&service, CLOSE_TIMEOUT_SEND_STALL, begin_ms, 150);
+    service_close(&service);
+}
+
+Test(session, has_no_deadline_when_all_timeouts_are_off, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service_open(&service);
+    service_pair(&service);
+    service_wait(&service, service_session(&service)->state == SESSION_RELAYING);
+    cr_assert_not(timer_is_set(&service_session(&service)->timer));
+    service_close(&service);
+}
+
+/* --- the end -------------------------------------------------------------------------------------------------------
+ */
+
+Test(session, ends_in_order_by_whoever_ended_first, .timeout = 10) {
+    for (int by_server = 0; by_server < 2; by_server++) {
+        struct service service;
+        service_init(&service);
+        service_open(&service);
+        struct service_pair pair = service_pair(&service);
+        int first = by_server == 1 ? pair.server : pair.client;
+        int second = by_server == 1 ? pair.client : pair.server;
+        kernel_shutdown_write(first);
+        cr_assert_eq(service_expect_end(&service, second), 0);
+        cr_assert_eq(service.worker.engine.sessions_count, 1, "the other direction is open");
+        socket_write(second, 0, 1000);
+        kernel_shutdown_write(second);
+        service_expect(&service, first, 0, 1000);
+        cr_assert_eq(service_expect_end(&service, first), 0);
+        service_expect_closed(&service, by_server == 1 ? CLOSE_SERVER_FIN : CLOSE_CLIENT_FIN, 1);
+        service_close(&service);
+    }
+}
+
+Test(session, a_reset_is_passed_on_behind_the_bytes_before_it, .timeout = 10) {
+    for (int by_server = 0; by_server < 2; by_server++) {
+        struct service service;
+        service_init(&service);
+        service_open(&service);
+        struct service_pair pair = service_pair(&service);
+        int breaking = by_server == 1 ? pair.server : pair.client;
+        int other = by_server == 1 ? pair.client : pair.server;
+        socket_write(breaking, 0, 50000);
+        service_expect(&service, other, 0, 50000);
+        kernel_reset(breaking);
+        cr_assert_eq(service_expect_end(&service, other), -ECONNRESET);
+        service_expect_closed(&service, by_server == 1 ? CLOSE_SERVER_RESET : CLOSE_CLIENT_RESET, 1);
+        service_close(&service);
+    }
+}
+
+Test(session, that_ends_with_bytes_undelivered_is_reset_towards_who_misses_them, .timeout = 20) {
+    struct service service;
+    service_init(&service);
+    service_open(&service);
+    struct service_pair pair = service_pair(&service);
+    while (!service_session(&service)->from_client.blocked) {
+        socket_fill(pair.client, 0);
+        service_turn(&service);
+    }
+    worker_close_sessions(&service.worker);
+    service_expect_closed(&service, CLOSE_SHUTDOWN, 1);
+    static char piece[65536];
+    ssize_t received = 1;
+    while (received > 0) {
+        service_wait(&service,
+                     (received = recv(pair.server, piece, sizeof(piece), MSG_DONTWAIT)) >= 0 || errno != EAGAIN);
+    }
+    cr_assert_eq(received, -1, "a FIN would say that all had come");
+    cr_assert_eq(errno, ECONNRESET);
+    service_close(&service);
+}
+
+Test(session, closing_twice_is_harmless, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service_open(&service);
+    service_pair(&service);
+    struct session *session = service_session(&service);
+    session_close(session, CLOSE_SHUTDOWN);
+    session_close(session, CLOSE_TIMEOUT_IDLE);
+    service_expect_closed(&service, CLOSE_SHUTDOWN, 1);
+    cr_assert_eq(service_counters(&service)->sessions_closed[CLOSE_TIMEOUT_IDLE], 0);
+    service_close(&service);
+}
+
+Test(session, that_connects_can_be_closed, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service_open(&service);
+    server_fill(&service);
+    int client = service_client(&service);
+    service_wait(&service, service.worker.engine.sessions_count == 1);
+    cr_assert_eq(service_session(&service)->state, SESSION_CONNECTING);
+    session_close(service_session(&service), CLOSE_SHUTDOWN);
+    service_expect_closed(&service, CLOSE_SHUTDOWN, 1);
+    cr_assert_leq(service_expect_end(&service, client), 0);
+    service_close(&service);
+}

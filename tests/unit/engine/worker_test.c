@@ -1,0 +1,225 @@
+#include "engine/worker.h"
+
+#include "service.h"
+#include "stage.h"
+#include "tests/support/deadline.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* --- mailbox -------------------------------------------------------------------------------------------------------
+ */
+
+/* A message that notes on which thread and as which one it ran. */
+struct note {
+    struct message message;
+    pthread_t thread;
+    int order; /* from 1; 0: it has not run */
+    int *count;
+};
+
+static void note_run(struct worker *worker, struct message *message) {
+    struct note *note = container_of(message, struct note, message);
+    (void)worker;
+    note->thread = pthread_self();
+    note->order = ++*note->count;
+}
+
+enum { NOTES = 100 };
+
+struct letter {
+    struct worker *worker;
+    struct note notes[NOTES];
+    int count;
+};
+
+static void *letter_post(void *argument) {
+    struct letter *letter = argument;
+    for (int index = 0; index < NOTES; index++) {
+        letter->notes[index] = (struct note){.message = {.run = note_run}, .count = &letter->count};
+        worker_post(letter->worker, &letter->notes[index].message);
+    }
+    return NULL;
+}
+
+Test(worker, runs_the_messages_of_another_thread_on_its_own_in_their_order, .timeout = 10) {
+    struct service service;
+    struct letter letter = {.worker = &service.worker};
+    pthread_t thread;
+    service_init(&service);
+    service_open(&service);
+    cr_assert_eq(pthread_create(&thread, NULL, letter_post, &letter), 0);
+    service_wait(&service, letter.count == NOTES);
+    pthread_join(thread, NULL);
+    for (int index = 0; index < NOTES; index++) {
+        cr_assert_eq(letter.notes[index].order, index + 1);
+        cr_assert(pthread_equal(letter.notes[index].thread, pthread_self()));
+    }
+    service_close(&service);
+}
+
+static void *post_later(void *argument) {
+    deadline_pause(30); /* the worker sleeps meanwhile */
+    return letter_post(argument);
+}
+
+Test(worker, is_woken_by_a_message, .timeout = 10) {
+    struct service service;
+    struct letter letter = {.worker = &service.worker};
+    pthread_t thread;
+    service_init(&service);
+    service_open(&service);
+    cr_assert_eq(pthread_create(&thread, NULL, post_later, &letter), 0);
+    while (letter.count < NOTES) {
+        worker_turn(&service.worker, UINT64_MAX);
+    }
+    pthread_join(thread, NULL);
+    service_close(&service);
+}
+
+/* --- ending --------------------------------------------------------------------------------------------------------
+ */
+
+static void stop_run(struct worker *worker, struct message *message) {
+    (void)message;
+    worker_stop(worker);
+}
+
+Test(worker, ends_when_it_is_stopped_and_has_no_session, .timeout = 10) {
+    struct service service;
+    struct message message = {.run = stop_run};
+    service_init(&service);
+    service_open(&service);
+    worker_post(&service.worker, &message);
+    worker_run(&service.worker);
+    cr_assert_eq(service.stops, 1);
+    cr_assert_eq(service.sockets_done, 1);
+    service_close(&service);
+}
+
+Test(worker, that_is_stopped_serves_its_sessions_to_their_end, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service_open(&service);
+    struct service_pair pair = service_pair(&service);
+    worker_stop(&service.worker);
+    service_wait(&service, service.sockets_done == 1);
+    socket_write(pair.client, 0, 1000);
+    service_expect(&service, pair.server, 0, 1000);
+    cr_assert_not(service.worker.ended);
+    kernel_close(pair.client);
+    kernel_close(pair.server);
+    service_wait(&service, service.worker.ended);
+    service_close(&service);
+}
+
+Test(worker, that_is_stopped_serves_clients_that_have_connected_already, .timeout = 10) {
+    struct service service;
+    int clients[10];
+    service_init(&service);
+    service_open(&service);
+    for (size_t index = 0; index < 10; index++) {
+        clients[index] = service_client(&service);
+    }
+    worker_stop(&service.worker);
+    for (size_t index = 0; index < 10; index++) {
+        socket_write(clients[index], 0, 10);
+        service_expect(&service, service_server(&service, 0), 0, 10);
+    }
+    cr_assert_eq(service_counters(&service)->sessions_opened, 10);
+    service_close(&service);
+}
+
+Test(worker, closes_all_sessions_at_once_when_it_is_told_to, .timeout = 10) {
+    struct service service;
+    struct service_pair pairs[5];
+    service_init(&service);
+    service_open(&service);
+    for (size_t index = 0; index < 5; index++) {
+        pairs[index] = service_pair(&service);
+    }
+    worker_close_sessions(&service.worker);
+    service_expect_closed(&service, CLOSE_SHUTDOWN, 5);
+    for (size_t index = 0; index < 5; index++) {
+        cr_assert_eq(service_expect_end(&service, pairs[index].client), 0);
+        cr_assert_eq(service_expect_end(&service, pairs[index].server), 0);
+    }
+    service_close(&service);
+}
+
+Test(worker, that_closes_its_sessions_closes_also_who_still_waits_to_be_accepted, .timeout = 10) {
+    struct service service;
+    int clients[10];
+    service_init(&service);
+    service_open(&service);
+    for (size_t index = 0; index < 10; index++) {
+        clients[index] = service_client(&service);
+    }
+    worker_stop(&service.worker);
+    worker_close_sessions(&service.worker);
+    service_wait(&service, service.worker.ended);
+    for (size_t index = 0; index < 10; index++) {
+        cr_assert_leq(service_expect_end(&service, clients[index]), 0);
+    }
+    service_close(&service);
+}
+
+Test(worker, leaves_no_descriptor_behind, .timeout = 20) {
+    struct service service;
+    size_t count = 0;
+    for (int round = 0; round < 3; round++) {
+        service_init(&service);
+        service_open(&service);
+        struct service_pair pair = service_pair(&service);
+        socket_write(pair.client, 0, 100);
+        service_expect(&service, pair.server, 0, 100);
+        service_close(&service);
+        kernel_close(pair.client);
+        kernel_close(pair.server);
+        count = round == 0 ? descriptors_count() : count;
+    }
+    cr_assert_eq(descriptors_count(), count);
+}
+
+Test(worker, that_cannot_begin_says_why_and_leaves_nothing_behind, .timeout = 10) {
+    struct service service;
+    struct error error = {.text = ""};
+    service_init(&service);
+    service_open(&service);
+    const struct worker_options options = service.worker.options;
+    size_t count = descriptors_count();
+    for (size_t more = 0; more < 4; more++) {
+        struct worker worker;
+        descriptors_limit(more);
+        bool begun = worker_init(&worker, &options, &error);
+        descriptors_unlimit();
+        cr_assert_not(begun);
+        cr_assert_gt(strlen(error.text), 0);
+        cr_assert_eq(descriptors_count(), count);
+    }
+    service_close(&service);
+}
+
+/* --- describing ----------------------------------------------------------------------------------------------------
+ */
+
+Test(worker, describes_each_session_in_a_line, .timeout = 10) {
+    struct service service;
+    struct bytes out;
+    bytes_init(&out);
+    service_init(&service);
+    service_open(&service);
+    worker_describe_sessions(&service.worker, &out);
+    cr_assert_str_eq(out.data, "");
+    service_pair(&service);
+    service_pair(&service);
+    service_wait(&service, service_session(&service)->state == SESSION_RELAYING);
+    worker_describe_sessions(&service.worker, &out);
+    cr_assert_eq(strncmp(out.data, "session 1 worker=0 listener=web client=127.0.0.1:", 48), 0, "%s", out.data);
+    cr_assert_not_null(strstr(out.data, " server=one state=relaying doing=\"relays\" "), "%s", out.data);
+    const char *second = strchr(out.data, '\n');
+    cr_assert_eq(strncmp(second, "\nsession 2 ", 11), 0, "%s", out.data);
+    cr_assert_eq(strchr(second + 1, '\n'), out.data + out.size - 1);
+    bytes_finish(&out);
+    service_close(&service);
+}
