@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -14,7 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOG_LINE_SIZE = 4096 };
+enum {
+    LOG_LINE_SIZE = 4096,  /* PIPE_BUF */
+    LOG_RAW_WAIT_MS = 200, /* for each piece of a report */
+};
 
 static atomic_int log_level_now = LOG_INFO;
 
@@ -73,18 +77,25 @@ static size_t log_append_escaped(char *line, size_t size, const char *text) {
     return size + 1;
 }
 
-void log_raw(const char *text, size_t size) {
+/* One piece, not above PIPE_BUF: a pipe that polls writable takes it whole without blocking. Whoever logs must not
+ * stand still because nobody reads the log. False: it was not taken in time. */
+static bool log_put(const char *text, size_t size, int wait_ms) {
     pthread_mutex_lock(&log_target.lock);
-    while (size > 0) {
-        ssize_t written = write(log_target.fd, text, size);
-        if (written > 0) {
-            text += written;
-            size -= (size_t)written;
-        } else if (errno != EINTR) {
-            break; /* there is nobody left to tell */
-        }
-    }
+    struct pollfd target = {.fd = log_target.fd, .events = POLLOUT};
+    bool put = poll(&target, 1, wait_ms) == 1 && write(log_target.fd, text, size) == (ssize_t)size;
     pthread_mutex_unlock(&log_target.lock);
+    return put;
+}
+
+void log_raw(const char *text, size_t size) {
+    while (size > 0) {
+        size_t piece = size < LOG_LINE_SIZE ? size : LOG_LINE_SIZE;
+        if (!log_put(text, piece, LOG_RAW_WAIT_MS)) {
+            return; /* there is nobody left to tell */
+        }
+        text += piece;
+        size -= piece;
+    }
 }
 
 void log_write(enum log_level level, const char *format, ...) {
@@ -104,7 +115,7 @@ void log_write(enum log_level level, const char *format, ...) {
     size += (size_t)snprintf(line + size, sizeof(line) - size, " %s ", log_level_name(level));
     size = log_append_escaped(line, size, text);
 
-    log_raw(line, size);
+    log_put(line, size, 0);
     errno = kept_errno;
 }
 

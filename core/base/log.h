@@ -9,15 +9,17 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
-/* `2026-01-31T12:00:00.123Z error text` + newline in one write(2); control characters in the text are escaped.
- * Cut at 4 KiB. Nothing is written above the level. */
+/* `2026-01-31T12:00:00.123Z error text` + newline in one write(2); control characters in the text are escaped. Dropped
+ * when the target is a pipe that takes nothing: whoever logs never waits. Cut at 4 KiB. Nothing is written above the
+ * level. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...) log_write(LOG_WARN, __VA_ARGS__)
 #define log_info(...) log_write(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
 
-/* Writes text to the log's target as it is: for reports of many lines. */
+/* Writes text to the log's target as it is: for reports of many lines. The rest is given up when the target is a pipe
+ * that takes nothing for a while. */
 void log_raw(const char *text, size_t size);
 
 void log_set_level(enum log_level level);

@@ -89,6 +89,7 @@ static void flow_sink_failed(struct flow *flow, int number) {
     queue_clear(&flow->queue, &session->engine->buffers);
     flow_give_pipe(flow);
     flow_sink(flow)->reset = true;
+    flow->stalled_us = 0;
     if (session->error == NULL) {
         session->error = error_name(-number);
     }

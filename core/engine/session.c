@@ -466,14 +466,14 @@ static int64_t since_start_us(const struct session *session, uint64_t at_us) {
 }
 
 static void peer_format(const struct session *session, char *text, size_t text_size) {
-    struct address address = {.length = 0};
+    struct address address = {.length = 0}; /* a client that was gone at once has none */
     if (session->peer.family == AF_INET) {
         address.length = sizeof address.v4;
         address.v4 = session->peer.v4;
     } else if (session->peer.family == AF_INET6) {
         address.length = sizeof address.v6;
         address.v6 = session->peer.v6;
-    } else {
+    } else if (session->peer.family == AF_UNIX) {
         address.length = sizeof(sa_family_t);
         address.any.sa_family = AF_UNIX;
     }

@@ -18,8 +18,7 @@ void http1_head_begin(struct http1_head *head) {
     memset(head, 0, offsetof(struct http1_head, headers));
 }
 
-/* ---- words ----------------------------------------------------------------------------------------------------------
- */
+/* ---- words ------------------------------------------------------------------------------------------------------ */
 
 /* `word` in lower case. */
 static bool span_is(const uint8_t *bytes, struct span span, const char *word) {
@@ -56,6 +55,13 @@ static bool line_begins(const struct line *line, const char *word) {
     return line->end - line->at >= size && memcmp(line->bytes + line->at, word, size) == 0;
 }
 
+static bool line_is_text(const struct line *line, uint32_t at) {
+    while (at < line->end && http1_byte_is_text(line->bytes[at])) {
+        at++;
+    }
+    return at == line->end;
+}
+
 static bool span_is_token(const uint8_t *bytes, struct span span) {
     for (uint32_t index = 0; index < span.size; index++) {
         if (!http1_byte_is_token(bytes[span.at + index])) {
@@ -65,8 +71,7 @@ static bool span_is_token(const uint8_t *bytes, struct span span) {
     return span.size > 0;
 }
 
-/* ---- the first line -------------------------------------------------------------------------------------------------
- */
+/* ---- the first line --------------------------------------------------------------------------------------------- */
 
 /* `HTTP/1.` and a digit? Puts the digit into the head. */
 static bool version_read(struct http1_head *head, const uint8_t *bytes, uint32_t at, uint32_t end) {
@@ -90,20 +95,19 @@ static enum http1_method method_kind(const uint8_t *bytes, struct span method) {
     return HTTP1_METHOD_OTHER;
 }
 
-/* `GET /path HTTP/1.1`; first_byte_check has seen to it that a method and a space are there. */
+/* `GET /path HTTP/1.1`; first_line_may_be_http has seen to it that a method and a space are there. */
 static enum parse_result request_line_read(struct http1_head *head, const struct line *line) {
     head->kind = HTTP1_REQUEST;
     head->method = line_until(line, line->at, ' ');
     head->method_kind = method_kind(line->bytes, head->method);
+    check(head->method.at + head->method.size < line->end);
     head->target = line_until(line, head->method.at + head->method.size + 1, ' ');
     uint32_t target_end = head->target.at + head->target.size;
     if (head->target.size == 0 || target_end == line->end) {
         return refuse(head, "a request line without target or version");
     }
-    for (uint32_t at = head->target.at; at < target_end; at++) {
-        if (!http1_byte_is_text(line->bytes[at]) || line->bytes[at] == '\t') {
-            return refuse(head, "a control character in the request's target");
-        }
+    if (!line_is_text(line, head->target.at) || memchr(line->bytes + head->target.at, '\t', head->target.size)) {
+        return refuse(head, "a control character in the request's first line");
     }
     if (!version_read(head, line->bytes, target_end + 1, line->end)) {
         return refuse(head, "a request line that does not end in HTTP/1.0 or HTTP/1.1");
@@ -130,7 +134,7 @@ static enum parse_result status_line_read(struct http1_head *head, const struct 
     }
     head->status = (uint16_t)((digits[0] - '0') * 100 + (digits[1] - '0') * 10 + (digits[2] - '0'));
     head->phrase = span_trim(line->bytes, at + 3, line->end);
-    return PARSE_MORE;
+    return line_is_text(line, at + 3) ? PARSE_MORE : refuse(head, "a control character in the response's first line");
 }
 
 /* Looks at what is there of the first line, so that what is no HTTP is refused before its line is whole: a method and a
@@ -152,13 +156,12 @@ static bool first_line_may_be_http(const uint8_t *bytes, uint32_t size) {
     case '/':
         return word_size == 4 && memcmp(bytes, "HTTP", 4) == 0;
     case '\r':
-        return word_size == 0;
+        return word_size == 0 && (size == 1 || bytes[1] == '\n');
     }
     return false;
 }
 
-/* ---- headers --------------------------------------------------------------------------------------------------------
- */
+/* ---- headers ---------------------------------------------------------------------------------------------------- */
 
 static enum parse_result length_read(struct http1_head *head, const uint8_t *bytes, struct span value) {
     if (head->has_length) {
@@ -245,10 +248,8 @@ static enum parse_result header_line_read(struct http1_head *head, const struct 
     if (colon == line->end || !span_is_token(line->bytes, name)) {
         return name_refuse(head, line, name);
     }
-    for (uint32_t at = colon + 1; at < line->end; at++) {
-        if (!http1_byte_is_text(line->bytes[at])) {
-            return refuse(head, "a control character in a header");
-        }
+    if (!line_is_text(line, colon + 1)) {
+        return refuse(head, "a control character in a header");
     }
     if (head->headers_count == HTTP1_HEADERS_MAX) {
         return refuse(head, "more than 128 headers");
@@ -258,8 +259,7 @@ static enum parse_result header_line_read(struct http1_head *head, const struct 
     return header_apply(head, line, header);
 }
 
-/* ---- the head -------------------------------------------------------------------------------------------------------
- */
+/* ---- the head --------------------------------------------------------------------------------------------------- */
 
 /* The empty line was read: do the headers make sense together? */
 static enum parse_result head_end(struct http1_head *head, uint32_t size) {

@@ -1,11 +1,10 @@
 /* What all parsers of protocols have in common. They are pure functions over bytes: they allocate nothing, do no I/O,
  * and go on where they stopped. Their structs belong to the caller, who keeps one with the flow that it reads.
  *
- * There are two kinds:
- * - A head (HTTP/1 head, TLS ClientHello, PostgreSQL start-up) is held until it is whole. Every call gets all bytes
- * from the head's first on; what was looked at before is not looked at again.
- * - A frame (RESP, chunked body, PostgreSQL message, length-prefixed) may be larger than anybody holds. Every call gets
- *   only the bytes that follow those given before.
+ * There are two kinds. A head (HTTP/1 head, TLS ClientHello, PostgreSQL start-up) is held until it is whole: every call
+ * gets all bytes from the head's first on; what was looked at before is not looked at again. A frame (RESP, chunked
+ * body, PostgreSQL message, length-prefixed) may be larger than anybody holds: every call gets only the bytes that
+ * follow those given before.
  *
  * How the bytes are cut into calls never changes an answer. Positions count from the first byte of the head or frame
  * and are no addresses, because bytes may move between two calls. After PARSE_DONE or PARSE_NO a call changes nothing

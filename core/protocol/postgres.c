@@ -21,8 +21,7 @@ static enum parse_result refuse(struct postgres_startup *startup, const char *re
     return parse_refuse(&startup->reason, reason);
 }
 
-/* ---- the start-up message -------------------------------------------------------------------------------------------
- */
+/* ---- the start-up message --------------------------------------------------------------------------------------- */
 
 void postgres_startup_begin(struct postgres_startup *startup) {
     *startup = (struct postgres_startup){0};
@@ -177,8 +176,7 @@ enum parse_result postgres_startup_read(struct postgres_startup *startup, const 
                       : refuse(startup, "a start-up message of another protocol than 3");
 }
 
-/* ---- answers and messages -------------------------------------------------------------------------------------------
- */
+/* ---- answers and messages --------------------------------------------------------------------------------------- */
 
 enum postgres_answer postgres_answer_read(enum postgres_request request, uint8_t byte) {
     bool asked = request == POSTGRES_TLS || request == POSTGRES_ENCRYPTION;

@@ -14,9 +14,42 @@ static enum parse_result refuse(struct resp *resp, const char *reason) {
     return parse_refuse(&resp->frame.reason, reason);
 }
 
-static bool byte_in(uint8_t byte, const char *set) {
-    return byte != 0 && strchr(set, byte) != NULL;
-}
+enum shape {
+    SHAPE_NONE,
+    SHAPE_LINE,      /* the value is the rest of the line */
+    SHAPE_STRING,    /* a length, and that many bytes */
+    SHAPE_AGGREGATE, /* a count, and that many values */
+};
+
+struct value_type {
+    enum shape shape;
+    const char *alphabet;      /* which bytes a line consists of; NULL: any */
+    uint8_t values_per_number; /* 2: keys and values */
+    uint8_t values_more;
+    bool nullable;   /* -1 stands for null */
+    bool streamable; /* ? stands for a length or count that is not known yet */
+};
+
+static const struct value_type value_types[256] = {
+    ['+'] = {.shape = SHAPE_LINE},
+    ['-'] = {.shape = SHAPE_LINE},
+    [':'] = {.shape = SHAPE_LINE, .alphabet = "+-0123456789"},
+    ['('] = {.shape = SHAPE_LINE, .alphabet = "+-0123456789"},
+    [','] = {.shape = SHAPE_LINE, .alphabet = "+-.0123456789eEinfa"},
+    ['#'] = {.shape = SHAPE_LINE, .alphabet = "tf"},
+    ['_'] = {.shape = SHAPE_LINE, .alphabet = ""},
+    ['.'] = {.shape = SHAPE_LINE, .alphabet = ""}, /* the end of a streamed aggregate */
+    ['$'] = {.shape = SHAPE_STRING, .nullable = true, .streamable = true},
+    ['!'] = {.shape = SHAPE_STRING},
+    ['='] = {.shape = SHAPE_STRING},
+    [';'] = {.shape = SHAPE_STRING}, /* a part of a streamed string */
+    ['*'] = {.shape = SHAPE_AGGREGATE, .values_per_number = 1, .nullable = true, .streamable = true},
+    ['~'] = {.shape = SHAPE_AGGREGATE, .values_per_number = 1, .streamable = true},
+    ['>'] = {.shape = SHAPE_AGGREGATE, .values_per_number = 1},
+    ['%'] = {.shape = SHAPE_AGGREGATE, .values_per_number = 2, .streamable = true},
+    /* An attribute is no value of its own: the one that it describes follows. */
+    ['|'] = {.shape = SHAPE_AGGREGATE, .values_per_number = 2, .values_more = 1},
+};
 
 static enum parse_result frame_end(struct resp *resp) {
     resp->state = RESP_END;
@@ -27,8 +60,7 @@ static enum parse_result frame_end(struct resp *resp) {
     return PARSE_DONE;
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------------------
- */
+/* ---- values ----------------------------------------------------------------------------------------------------- */
 
 /* Every value pays one of those owed; an aggregate first adds its own. So nesting costs no memory, however deep. */
 static enum parse_result value_end(struct resp *resp) {
@@ -41,14 +73,9 @@ static enum parse_result value_end(struct resp *resp) {
 }
 
 static enum parse_result aggregate_begin(struct resp *resp) {
-    uint64_t values = resp->number;
-    if (resp->type == '%' || resp->type == '|') {
-        values *= 2;
-    }
-    if (resp->type == '|') {
-        values++; /* an attribute is no value of its own: the one that it describes follows */
-    }
-    if (resp->owed + values > RESP_NUMBER_MAX) {
+    const struct value_type *type = &value_types[resp->type];
+    uint64_t values = resp->number * type->values_per_number + type->values_more;
+    if (resp->owed - 1 + values > RESP_NUMBER_MAX) {
         return refuse(resp, "more than 4294967295 values owed");
     }
     resp->owed += values;
@@ -71,8 +98,7 @@ static enum parse_result stream_end(struct resp *resp) {
     return value_end(resp);
 }
 
-/* ---- bulk strings ---------------------------------------------------------------------------------------------------
- */
+/* ---- bulk strings ----------------------------------------------------------------------------------------------- */
 
 /* A command's word begins: the name, the key, or one of the other arguments. */
 static enum parse_result word_begin(struct resp *resp) {
@@ -124,16 +150,20 @@ static enum parse_result payload_feed_read(struct resp *resp, uint8_t byte) {
 }
 
 /* A streamed string consists of chunks; an empty one ends it. */
-static enum parse_result chunk_begin(struct resp *resp) {
-    if (resp->number > 0) {
-        return payload_begin(resp);
+static enum parse_result string_begin(struct resp *resp) {
+    if (resp->streamed) {
+        resp->in_chunks = true;
+        resp->state = RESP_TYPE;
+        return PARSE_MORE;
     }
-    resp->in_chunks = false;
-    return value_end(resp);
+    if (resp->type == ';' && resp->number == 0) {
+        resp->in_chunks = false;
+        return value_end(resp);
+    }
+    return payload_begin(resp);
 }
 
-/* ---- the line that begins a value -----------------------------------------------------------------------------------
- */
+/* ---- the line that begins a value ------------------------------------------------------------------------------- */
 
 static enum parse_result type_refuse(struct resp *resp) {
     if (resp->is_command) {
@@ -142,38 +172,33 @@ static enum parse_result type_refuse(struct resp *resp) {
     return refuse(resp, resp->in_chunks ? "a streamed string with something else in it" : "an unknown type of value");
 }
 
-/* Which state reads what follows this type? RESP_END: it must not stand here. */
-static enum resp_state type_state(const struct resp *resp, uint8_t type) {
+/* May this byte begin a value here? */
+static bool type_fits(const struct resp *resp, uint8_t type) {
     bool first = resp->frame.read == 1;
     if (resp->is_command) {
-        return type == '$' || (first && type == '*') ? RESP_NUMBER : first ? RESP_INLINE : RESP_END;
+        return type == (first ? '*' : '$');
     }
-    if (resp->in_chunks) {
-        return type == ';' ? RESP_NUMBER : RESP_END;
+    if (resp->in_chunks || type == ';') {
+        return resp->in_chunks && type == ';';
     }
-    if (byte_in(type, "+-:_,#(") || (type == '.' && resp->owed == 0)) {
-        return RESP_LINE;
+    if (type == '.') {
+        return resp->owed == 0;
     }
-    if (byte_in(type, "$!=*~%|") || (type == '>' && first)) {
-        return RESP_NUMBER;
-    }
-    return RESP_END;
+    return type == '>' ? first : value_types[type].shape != SHAPE_NONE;
 }
 
 static enum parse_result inline_read(struct resp *resp, uint8_t byte);
 
 static enum parse_result type_read(struct resp *resp, uint8_t byte) {
-    enum resp_state state = type_state(resp, byte);
-    resp->state = (uint8_t)state;
-    if (state == RESP_END) {
-        return type_refuse(resp);
-    }
-    if (state == RESP_INLINE) {
-        return inline_read(resp, byte);
+    if (!type_fits(resp, byte)) {
+        bool is_inline = resp->is_command && resp->frame.read == 1;
+        resp->state = RESP_INLINE;
+        return is_inline ? inline_read(resp, byte) : type_refuse(resp);
     }
     if (resp->owed == 0 && byte != '.') {
         resp->owed = 1; /* a value of a streamed aggregate, which owes none in advance */
     }
+    resp->state = value_types[byte].shape == SHAPE_LINE ? RESP_LINE : RESP_NUMBER;
     resp->type = byte;
     resp->number = 0;
     resp->digits = 0;
@@ -205,43 +230,21 @@ static enum parse_result number_return(struct resp *resp) {
 
 /* A length, `-1` for null, or `?` for a streamed value. */
 static enum parse_result number_read(struct resp *resp, uint8_t byte) {
-    bool first = resp->digits == 0 && !resp->null && !resp->streamed && !resp->is_command;
     if (byte >= '0' && byte <= '9') {
         return digit_read(resp, byte - '0');
     }
     if (byte == '\r') {
         return number_return(resp);
     }
-    if (byte == '-' && first && (resp->type == '$' || resp->type == '*')) {
-        resp->null = true;
-        return PARSE_MORE;
-    }
-    if (byte == '?' && first && byte_in(resp->type, "$*~%")) {
-        resp->streamed = true;
-        return PARSE_MORE;
-    }
-    return refuse(resp, "a length that is no plain number");
-}
-
-/* The bytes that the line of this type consists of; NULL: any. */
-static const char *line_alphabet(uint8_t type) {
-    switch (type) {
-    case ':':
-    case '(':
-        return "+-0123456789";
-    case ',':
-        return "+-.0123456789eEinfa";
-    case '#':
-        return "tf";
-    case '_':
-    case '.':
-        return "";
-    }
-    return NULL;
+    bool first = resp->digits == 0 && !resp->null && !resp->streamed;
+    resp->null = byte == '-' && value_types[resp->type].nullable;
+    resp->streamed = byte == '?' && value_types[resp->type].streamable;
+    bool special = first && !resp->is_command && (resp->null || resp->streamed);
+    return special ? PARSE_MORE : refuse(resp, "a length that is no plain number");
 }
 
 static enum parse_result line_read(struct resp *resp, uint8_t byte) {
-    const char *alphabet = line_alphabet(resp->type);
+    const char *alphabet = value_types[resp->type].alphabet;
     if (byte == '\r') {
         if (resp->line_size == 0 && alphabet != NULL && alphabet[0] != 0) {
             return refuse(resp, "a number or a boolean that is empty");
@@ -252,7 +255,8 @@ static enum parse_result line_read(struct resp *resp, uint8_t byte) {
     if (byte == '\n') {
         return refuse(resp, "a line feed without a carriage return");
     }
-    if ((alphabet != NULL && !byte_in(byte, alphabet)) || (resp->type == '#' && resp->line_size == 1)) {
+    bool known = alphabet == NULL || (byte != 0 && strchr(alphabet, byte) != NULL);
+    if (!known || (resp->type == '#' && resp->line_size == 1)) {
         return refuse(resp, "a line that does not fit its type");
     }
     if (resp->line_size == RESP_LINE_MAX) {
@@ -267,29 +271,21 @@ static enum parse_result line_end(struct resp *resp) {
     if (resp->type == '.') {
         return stream_end(resp);
     }
-    if (resp->null || byte_in(resp->type, "+-:_,#(")) {
+    enum shape shape = value_types[resp->type].shape;
+    if (shape == SHAPE_LINE || resp->null) {
         return value_end(resp);
     }
-    if (resp->type == ';') {
-        return chunk_begin(resp);
+    if (shape == SHAPE_STRING) {
+        return string_begin(resp);
     }
-    if (resp->streamed && resp->type != '$') {
-        return stream_begin(resp);
-    }
-    if (resp->streamed) {
-        resp->in_chunks = true;
-        resp->state = RESP_TYPE;
-        return PARSE_MORE;
-    }
-    return byte_in(resp->type, "$!=") ? payload_begin(resp) : aggregate_begin(resp);
+    return resp->streamed ? stream_begin(resp) : aggregate_begin(resp);
 }
 
 static enum parse_result line_feed_read(struct resp *resp, uint8_t byte) {
     return byte == '\n' ? line_end(resp) : refuse(resp, "a carriage return without a line feed");
 }
 
-/* ---- inline commands ------------------------------------------------------------------------------------------------
- */
+/* ---- inline commands -------------------------------------------------------------------------------------------- */
 
 static void inline_word_end(struct resp *resp) {
     if (resp->in_word && resp->words == 2) {
@@ -306,8 +302,7 @@ static enum parse_result inline_word_read(struct resp *resp, uint8_t byte) {
     if (resp->words > 2) {
         return PARSE_MORE;
     }
-    /* Redis resolves quotes and escapes, so that "FLUSH\x41LL" in quotes is FLUSHALL: no span of bytes would show it.
-     */
+    /* Redis resolves quotes and escapes: FLUSH"\x41LL" is FLUSHALL to it, which no span of bytes would show. */
     if (byte == '"' || byte == '\'') {
         return refuse(resp, "quotes in the name or key of an inline command");
     }
@@ -343,8 +338,7 @@ static enum parse_result inline_feed_read(struct resp *resp, uint8_t byte) {
     return byte == '\n' ? frame_end(resp) : refuse(resp, "a carriage return without a line feed");
 }
 
-/* ---------------------------------------------------------------------------------------------------------------------
- */
+/* ----------------------------------------------------------------------------------------------------------------- */
 
 static enum parse_result byte_read(struct resp *resp, uint8_t byte) {
     switch ((enum resp_state)resp->state) {
@@ -377,7 +371,9 @@ enum parse_result resp_read(struct resp *resp, const uint8_t *bytes, size_t size
     enum parse_result result = resp->state == RESP_END ? PARSE_DONE : PARSE_MORE;
     size_t at = 0;
     while (result == PARSE_MORE) {
-        at += frame_skip_some(&resp->frame, size - at);
+        if (resp->frame.skip > 0) {
+            at += frame_skip_some(&resp->frame, size - at);
+        }
         if (at == size) {
             break;
         }

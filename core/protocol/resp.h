@@ -38,8 +38,8 @@ struct resp {
     struct span name;
     struct span key;
     uint32_t words; /* the name and the arguments that have begun so far */
-    uint64_t
-        head_size; /* the frame up to its name and key (or, without words, up to its end); 0 as long as it is open */
+    /* The frame up to its name and key, or without words up to its end; 0 as long as that is open. */
+    uint64_t head_size;
 
     /* The parser's own. */
     bool is_command;

@@ -49,7 +49,6 @@ static enum parse_result record_size_check(struct tls_hello *hello) {
     if (hello->read + hello->record_left > TLS_HELLO_MAX) {
         return refuse(hello, "a ClientHello above 16 KiB");
     }
-    hello->header_read = 0;
     return sizes_check(hello);
 }
 
@@ -72,38 +71,50 @@ static enum parse_result record_header_read(struct tls_hello *hello, uint8_t byt
     return record_size_check(hello);
 }
 
+/* Counts bytes of a record's content. */
+static void content_take(struct tls_hello *hello, uint32_t size) {
+    hello->message_read += size;
+    hello->record_left -= size;
+    if (hello->record_left == 0) {
+        hello->header_read = 0;
+    }
+}
+
 static enum parse_result message_header_read(struct tls_hello *hello, uint8_t byte) {
-    hello->record_left--;
-    if (hello->message_read++ == 0) {
+    content_take(hello, 1);
+    if (hello->message_read == 1) {
         return byte == MESSAGE_CLIENT_HELLO ? PARSE_MORE : refuse(hello, "a TLS handshake that begins otherwise");
     }
     hello->message_size = hello->message_size << 8 | byte;
-    return hello->message_read == MESSAGE_HEADER_SIZE ? sizes_check(hello) : PARSE_MORE;
+    return sizes_check(hello);
+}
+
+/* Looks at the next byte, or at all that is there of a content that says nothing about sizes. */
+static enum parse_result collect_some(struct tls_hello *hello, const uint8_t *bytes, uint32_t size) {
+    if (hello->header_read < RECORD_HEADER_SIZE) {
+        return record_header_read(hello, bytes[hello->read++]);
+    }
+    if (hello->message_read < MESSAGE_HEADER_SIZE) {
+        return message_header_read(hello, bytes[hello->read++]);
+    }
+    uint32_t there = size - hello->read;
+    uint32_t taken = hello->record_left < there ? hello->record_left : there;
+    hello->read += taken;
+    content_take(hello, taken);
+    return PARSE_MORE;
 }
 
 /* Walks on through the records until the hello is there. */
 static enum parse_result hello_collect(struct tls_hello *hello, const uint8_t *bytes, uint32_t size) {
-    while (hello->message_read < MESSAGE_HEADER_SIZE ||
-           hello->message_read < MESSAGE_HEADER_SIZE + hello->message_size) {
-        if (hello->read == size) {
-            return PARSE_MORE;
-        }
-        if (hello->record_left > 0 && hello->message_read >= MESSAGE_HEADER_SIZE) {
-            uint32_t left = size - hello->read;
-            uint32_t taken = hello->record_left < left ? hello->record_left : left;
-            hello->read += taken;
-            hello->record_left -= taken;
-            hello->message_read += taken;
-            continue;
-        }
-        uint8_t byte = bytes[hello->read++];
-        enum parse_result result =
-            hello->record_left > 0 ? message_header_read(hello, byte) : record_header_read(hello, byte);
-        if (result == PARSE_NO) {
-            return PARSE_NO;
+    enum parse_result result = PARSE_MORE;
+    while (result == PARSE_MORE && hello->read < size) {
+        result = collect_some(hello, bytes, size);
+        if (result == PARSE_MORE && hello->message_read >= MESSAGE_HEADER_SIZE &&
+            hello->message_read == MESSAGE_HEADER_SIZE + hello->message_size) {
+            result = PARSE_DONE;
         }
     }
-    return PARSE_DONE;
+    return result;
 }
 
 /* ---- reading: what does it say?
@@ -118,30 +129,34 @@ struct cursor {
     bool failed;   /* more was read than there is; all that was read since then is 0 */
 };
 
-static uint8_t read_u8(struct cursor *cursor) {
-    if (cursor->left == 0) {
+static void read_skip(struct cursor *cursor, uint32_t size) {
+    if (size > cursor->left) {
         cursor->failed = true;
-        return 0;
+        size = cursor->left;
     }
-    if (cursor->record_left == 0) {
-        const uint8_t *size = cursor->bytes + cursor->at + 3;
-        cursor->record_left = (uint32_t)size[0] << 8 | size[1];
-        cursor->at += RECORD_HEADER_SIZE;
+    cursor->left -= size;
+    while (size > 0) {
+        if (cursor->record_left == 0) {
+            const uint8_t *record_size = cursor->bytes + cursor->at + 3;
+            cursor->record_left = (uint32_t)record_size[0] << 8 | record_size[1];
+            cursor->at += RECORD_HEADER_SIZE;
+        }
+        uint32_t taken = size < cursor->record_left ? size : cursor->record_left;
+        cursor->record_left -= taken;
+        cursor->at += taken;
+        size -= taken;
     }
-    cursor->left--;
-    cursor->record_left--;
-    return cursor->bytes[cursor->at++];
+}
+
+/* A record's header is stepped over only in front of a byte, so that the byte itself is the last one before `at`. */
+static uint8_t read_u8(struct cursor *cursor) {
+    read_skip(cursor, 1);
+    return cursor->failed ? 0 : cursor->bytes[cursor->at - 1];
 }
 
 static uint16_t read_u16(struct cursor *cursor) {
     uint16_t high = read_u8(cursor);
     return (uint16_t)(high << 8 | read_u8(cursor));
-}
-
-static void read_skip(struct cursor *cursor, uint32_t size) {
-    for (uint32_t index = 0; index < size && !cursor->failed; index++) {
-        read_u8(cursor);
-    }
 }
 
 /* The next `size` bytes as a run of their own; the cursor itself stands behind them then. */
@@ -163,6 +178,8 @@ static struct cursor read_run_u8(struct cursor *cursor) {
 static struct cursor read_run_u16(struct cursor *cursor) {
     return read_run(cursor, read_u16(cursor));
 }
+
+/* From here on each function reads one part of the hello and returns the reason to refuse it, or NULL. */
 
 /* A list with one host name. RFC 6066 allows one name of a type and knows but one type; servers refuse more. */
 static const char *name_read(struct tls_hello *hello, struct cursor extension) {
@@ -258,7 +275,6 @@ static const char *extensions_read(struct tls_hello *hello, struct cursor extens
     return reason;
 }
 
-/* Each _read of an extension, and this, returns the reason to refuse the hello, or NULL. */
 static const char *hello_read(struct tls_hello *hello, struct cursor cursor) {
     uint16_t legacy_version = read_u16(&cursor);
     read_skip(&cursor, RANDOM_SIZE);

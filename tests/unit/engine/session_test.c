@@ -205,17 +205,17 @@ static void expect_timeout(struct service *service, enum close_reason reason, ui
 Test(session, ends_when_no_byte_moved_for_the_idle_timeout, .timeout = 10) {
     struct service service;
     service_init(&service);
-    service.listener_config.timeouts.idle_ms = 100;
+    service.listener_config.timeouts.idle_ms = 500;
     service_open(&service);
     struct service_pair pair = service_pair(&service);
     uint64_t begin_ms = 0;
     for (uint64_t offset = 0; offset < 4; offset++) {
-        deadline_pause(40);
+        deadline_pause(150);
         begin_ms = deadline_now_ms();
         socket_write(offset % 2 == 0 ? pair.client : pair.server, offset, 1);
         service_expect(&service, offset % 2 == 0 ? pair.server : pair.client, offset, 1);
     }
-    expect_timeout(&service, CLOSE_TIMEOUT_IDLE, begin_ms, 100);
+    expect_timeout(&service, CLOSE_TIMEOUT_IDLE, begin_ms, 500);
     cr_assert_eq(service_expect_end(&service, pair.client), 0);
     cr_assert_eq(service_expect_end(&service, pair.server), 0);
     service_close(&service);
@@ -241,19 +241,19 @@ Test(session, ends_after_its_lifetime_although_bytes_move, .timeout = 10) {
 Test(session, ends_when_a_half_closed_one_goes_quiet, .timeout = 10) {
     struct service service;
     service_init(&service);
-    service.listener_config.timeouts.half_close_ms = 100;
+    service.listener_config.timeouts.half_close_ms = 500;
     service_open(&service);
     struct service_pair pair = service_pair(&service);
     kernel_shutdown_write(pair.client);
     cr_assert_eq(service_expect_end(&service, pair.server), 0);
     uint64_t begin_ms = 0;
     for (uint64_t offset = 0; offset < 4; offset++) {
-        deadline_pause(40);
+        deadline_pause(150);
         begin_ms = deadline_now_ms();
         socket_write(pair.server, offset, 1);
         service_expect(&service, pair.client, offset, 1);
     }
-    expect_timeout(&service, CLOSE_TIMEOUT_HALF_CLOSE, begin_ms, 100);
+    expect_timeout(&service, CLOSE_TIMEOUT_HALF_CLOSE, begin_ms, 500);
     service_close(&service);
 }
 
