@@ -140,24 +140,31 @@ uint64_t session_line_number(const char *line, const char *key) {
 
 /* --- counters ---------------------------------------------------------------------------------------------------- */
 
-/* `name 3` and `name{labels} 3` count for `name`. */
+/* `name 3` and `name{labels} 3` count for `name`; no label has a blank. */
 static double line_value(const char *line, const char *name) {
     size_t size = strlen(name);
     bool same = strncmp(line, name, size) == 0 && (line[size] == ' ' || line[size] == '{');
-    return same ? strtod(strrchr(line, ' '), NULL) : 0;
+    return same ? strtod(line + strcspn(line, " "), NULL) : 0;
+}
+
+const char *moonring_report(struct moonring *moonring) {
+    struct process *process = &moonring->process;
+    size_t begin = process->errors.next;
+    process_signal(process, SIGUSR2);
+    process_wait_line(process, &process->errors, "# end");
+    return process_text(&process->errors) + begin;
+}
+
+double report_counter(const char *report, const char *name) {
+    double sum = 0;
+    for (const char *line = report; *line != 0; line += strcspn(line, "\n"), line += *line != 0) {
+        sum += line_value(line, name);
+    }
+    return sum;
 }
 
 double moonring_counter(struct moonring *moonring, const char *name) {
-    struct process *process = &moonring->process;
-    process_signal(process, SIGUSR2);
-    double sum = 0;
-    for (;;) {
-        const char *line = process_wait_line(process, &process->errors, "");
-        if (strcmp(line, "# end") == 0) {
-            return sum;
-        }
-        sum += line_value(line, name);
-    }
+    return report_counter(moonring_report(moonring), name);
 }
 
 /* The last session that was told of: usually it explains why a counter is not what it should be. */

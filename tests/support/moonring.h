@@ -45,6 +45,10 @@ const char *moonring_expect_session(struct moonring *moonring, const char *words
 /* The value of a key of such a line as a number. */
 uint64_t session_line_number(const char *line, const char *key);
 
+/* Asks with SIGUSR2. What it tells of itself is valid until the next call that reads its errors. */
+const char *moonring_report(struct moonring *moonring);
+/* All counters of that name in a report, added up. */
+double report_counter(const char *report, const char *name);
 /* Asks with SIGUSR2 and adds up all counters of that name, or the one whose labels are given too. */
 double moonring_counter(struct moonring *moonring, const char *name);
 /* The same, waiting until it is at least `wanted`. */

@@ -27,8 +27,19 @@ static void stream_open(struct process_stream *stream, const char *name) {
     stream->next = 0;
 }
 
+/* To moonring, the second SIGTERM says: at once. */
+static void group_ask_to_end(pid_t group) {
+    enum { ENDS_WITHIN_MS = 3000, BETWEEN_MS = 20 };
+    for (int waited_ms = 0; waited_ms < ENDS_WITHIN_MS && kill(-group, SIGTERM) == 0; waited_ms += BETWEEN_MS) {
+        deadline_pause(BETWEEN_MS);
+    }
+}
+
 static void group_kill(const void *subject) {
     const pid_t *pid = subject;
+    if (getenv("TEST_ENDS_GENTLY") != NULL) {
+        group_ask_to_end(*pid);
+    }
     kill(-*pid, SIGKILL);
 }
 
@@ -214,4 +225,25 @@ uint64_t process_memory_kib(const struct process *process) {
     }
     fclose(file);
     return kib;
+}
+
+static size_t folder_count(const struct process *process, const char *name) {
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/%s", process->pid, name);
+    DIR *folder = opendir(path);
+    cr_assert(folder != NULL, "%s is gone", process->name);
+    size_t count = 0;
+    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+        count += entry->d_name[0] != '.';
+    }
+    closedir(folder);
+    return count;
+}
+
+size_t process_descriptors_count(const struct process *process) {
+    return folder_count(process, "fd");
+}
+
+size_t process_threads_count(const struct process *process) {
+    return folder_count(process, "task");
 }

@@ -1,5 +1,6 @@
 /* Another program, run by a test: what it writes is kept, waiting has a deadline, and it is killed with everything it
- * started when the test is over, however it ends. */
+ * started when the test is over, however it ends. With TEST_ENDS_GENTLY in the environment it is asked to end before it
+ * is killed, so that it can still write down which of its lines have run. */
 #ifndef MOONRING_TESTS_PROCESS_H
 #define MOONRING_TESTS_PROCESS_H
 
@@ -63,5 +64,7 @@ void process_run(struct process *process, const char *const arguments[]);
 uint64_t process_cpu_ns(const struct process *process);
 /* Resident memory in KiB. */
 uint64_t process_memory_kib(const struct process *process);
+size_t process_descriptors_count(const struct process *process);
+size_t process_threads_count(const struct process *process);
 
 #endif

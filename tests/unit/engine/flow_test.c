@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -107,6 +108,60 @@ Test(flow, a_slow_receiver_does_not_hold_up_other_sessions, .timeout = 30) {
     service_close(&service);
 }
 
+Test(flow, finds_a_buffer_again_after_others_took_them_all, .timeout = 30) {
+    enum { FLOWS = 64 };
+    struct service service;
+    struct service_pair pairs[FLOWS];
+    size_t sent[FLOWS];
+    service_init(&service);
+    service_open(&service);
+    for (int index = 0; index < FLOWS; index++) {
+        pairs[index] = service_pair(&service);
+    }
+    for (int index = 0; index < FLOWS; index++) {
+        sent[index] = socket_fill(pairs[index].client, 0);
+    }
+    for (int index = 0; index < FLOWS; index++) {
+        service_expect(&service, pairs[index].server, 0, sent[index]);
+    }
+    cr_assert_gt(service_counters(&service)->starved, 0);
+    cr_assert_eq(buffers_in_use(&service.worker.engine.buffers), 0);
+    cr_assert_eq(service.worker.engine.buffers.heap_bytes, 0);
+    service_close(&service);
+}
+
+Test(flow, whose_receiver_breaks_ends_and_tells_the_sender, .timeout = 20) {
+    signal(SIGPIPE, SIG_IGN); /* as in the program: splice has no flag against it */
+    for (int spliced = 0; spliced < 2; spliced++) {
+        struct service service;
+        service_init(&service);
+        service.io.splice = spliced == 1;
+        service_open(&service);
+        struct service_pair pair = service_pair(&service);
+        send_until_stuck(&service, pair.client);
+        kernel_reset(pair.server);
+        service_expect_closed(&service, CLOSE_SERVER_RESET, 1);
+        cr_assert_eq(service_expect_end(&service, pair.client), -ECONNRESET);
+        service_close(&service);
+    }
+}
+
+Test(flow, copies_where_the_receiver_cannot_do_without, .timeout = 20) {
+    struct service service;
+    service_init(&service);
+    service.unix_servers = true;
+    service.io.zero_copy_send = true;
+    service_open(&service);
+    struct service_pair pair = service_pair(&service);
+    for (uint64_t offset = 0; offset < 500000; offset += 50000) {
+        socket_write(pair.client, offset, 50000);
+        service_expect(&service, pair.server, offset, 50000);
+    }
+    cr_assert(service_session(&service)->from_client.copies);
+    cr_assert_not(service_session(&service)->from_server.copies);
+    service_close(&service);
+}
+
 Test(flow, idle_sessions_hold_no_buffer, .timeout = 20) {
     struct service service;
     service_init(&service);
@@ -128,6 +183,16 @@ static uint64_t move_bulk(struct service *service, struct service_pair pair, uin
         offset += 200000;
     }
     return offset;
+}
+
+Test(flow, delivers_all_to_a_unix_server, .timeout = 30) {
+    for (int spliced = 0; spliced < 2; spliced++) {
+        struct service service;
+        service_init(&service);
+        service.unix_servers = true;
+        service.io.splice = spliced == 1;
+        expect_everything_arrives(&service);
+    }
 }
 
 Test(flow, bulk_is_spliced_and_small_messages_are_not, .timeout = 30) {

@@ -130,6 +130,32 @@ static size_t descriptors_take(int *taken) {
     return count;
 }
 
+static void *resume_from_elsewhere(void *worker) {
+    worker_post_resume(worker);
+    worker_post_resume(worker);
+    return NULL;
+}
+
+Test(listener, takes_who_waits_when_another_thread_tells_of_room, .timeout = 10) {
+    struct service service;
+    pthread_t thread;
+    service_init(&service);
+    service.process_max = 1;
+    log_set_level(LOG_ERROR);
+    service_open(&service);
+    service_pair(&service);
+    int waiting = service_client(&service);
+    socket_write(waiting, 0, 10);
+    expect_nobody(&service);
+    service.process.max = 2;
+    cr_assert_eq(pthread_create(&thread, NULL, resume_from_elsewhere, &service.worker), 0);
+    pthread_join(thread, NULL);
+    uint64_t turns = ring_counters(service.worker.engine.ring)->turns;
+    service_expect(&service, service_server(&service, 0), 0, 10);
+    cr_assert_lt(ring_counters(service.worker.engine.ring)->turns - turns, 15, "it waited for its next look");
+    service_close(&service);
+}
+
 Test(listener, without_a_descriptor_waits_does_not_spin_and_recovers, .timeout = 20) {
     struct service service;
     struct error error = {.text = ""};

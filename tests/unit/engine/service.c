@@ -41,7 +41,8 @@ static void service_open_upstream(struct service *service) {
     static const char *const names[SERVICE_SERVERS_MAX] = {"one", "two", "three"};
     struct upstream_member members[SERVICE_SERVERS_MAX];
     for (size_t index = 0; index < service->servers_count; index++) {
-        service->servers[index] = listener_open(&service->server_addresses[index]);
+        struct address *address = &service->server_addresses[index];
+        service->servers[index] = service->unix_servers ? listener_open_unix(address) : listener_open(address);
         kernel_set_nonblocking(service->servers[index], true);
         members[index] = (struct upstream_member){.name = names[index],
                                                   .address = &service->server_addresses[index],
@@ -64,6 +65,7 @@ void service_open(struct service *service) {
         .io = &service->io,
         .upstreams = &service->upstream,
         .upstreams_count = 1,
+        .access_log = service->access_log,
         .room = service_room,
         .socket_done = service_socket_done,
         .stopped = service_stopped,

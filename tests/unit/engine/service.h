@@ -18,6 +18,8 @@ struct service {
     struct config_upstream upstream_config; /* the first server that works, one try */
     struct config_server server_configs[SERVICE_SERVERS_MAX];
     size_t servers_count; /* 1 */
+    bool unix_servers;    /* else TCP */
+    struct access_log *access_log;
     uint32_t process_max; /* 0 */
 
     struct address server_addresses[SERVICE_SERVERS_MAX];

@@ -3,10 +3,13 @@
 #include "service.h"
 #include "stage.h"
 #include "tests/support/deadline.h"
+#include "tests/support/temporary.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 /* --- connecting ----------------------------------------------------------------------------------------------------
@@ -192,6 +195,28 @@ Test(session, that_finds_no_descriptor_in_time_ends_and_says_so, .timeout = 10) 
     service_close(&service);
 }
 
+Test(session, waits_for_room_in_the_queue_of_a_unix_server, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.unix_servers = true;
+    service_open(&service);
+    const struct kernel_listen_options options = {.backlog = 0};
+    cr_assert_eq(kernel_listen(service.servers[0], &options), 0);
+    int first = service_client(&service);
+    int second = service_client(&service);
+    socket_write(first, 0, 10);
+    socket_write(second, 0, 10);
+    service_wait(&service, service_counters(&service)->connects == 2);
+    for (int turn = 0; turn < 10; turn++) {
+        service_turn(&service);
+    }
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].connected_total), 1);
+    cr_assert_eq(service_counters(&service)->connects_failed, 0);
+    service_expect(&service, service_server(&service, 0), 0, 10);
+    service_expect(&service, service_server(&service, 0), 0, 10);
+    service_close(&service);
+}
+
 /* --- timeouts ------------------------------------------------------------------------------------------------------
  */
 
@@ -272,6 +297,27 @@ Test(session, ends_when_a_receiver_takes_nothing, .timeout = 20) {
     service_close(&service);
 }
 
+Test(session, goes_on_while_a_receiver_takes_a_little, .timeout = 20) {
+    struct service service;
+    service_init(&service);
+    service.listener_config.timeouts.send_stall_ms = 700;
+    service_open(&service);
+    struct service_pair pair = service_pair(&service);
+    size_t sent = 0;
+    while (!service_session(&service)->from_client.blocked) {
+        sent += socket_fill(pair.client, sent);
+        service_turn(&service);
+    }
+    uint64_t end_ms = deadline_after(1500);
+    for (uint64_t offset = 0; deadline_left_ms(end_ms) > 0; offset += 20000) {
+        service_expect(&service, pair.server, offset, 20000);
+        deadline_pause(100);
+    }
+    cr_assert_eq(service.worker.engine.sessions_count, 1);
+    cr_assert(service_session(&service)->from_client.blocked, "it was never writable");
+    service_close(&service);
+}
+
 Test(session, has_no_deadline_when_all_timeouts_are_off, .timeout = 10) {
     struct service service;
     service_init(&service);
@@ -322,6 +368,52 @@ Test(session, a_reset_is_passed_on_behind_the_bytes_before_it, .timeout = 10) {
     }
 }
 
+enum { UNDER_WAY = 100000 };
+
+/* A client that has sent so many bytes and broken, and a server that has room for few and has read none. */
+static struct service_pair broken_pair(struct service *service) {
+    int small = 4096;
+    setsockopt(service->servers[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)); /* who connects inherits it */
+    struct service_pair pair = service_pair(service);
+    socket_write(pair.client, 0, UNDER_WAY);
+    service_wait(service, service_session(service)->from_client.bytes == UNDER_WAY);
+    kernel_reset(pair.client);
+    service_wait(service, service_session(service)->client.reset);
+    return pair;
+}
+
+Test(session, a_reset_waits_for_a_slow_receiver_to_take_what_came_before_it, .timeout = 20) {
+    struct service service;
+    service_init(&service);
+    service_open(&service);
+    struct service_pair pair = broken_pair(&service);
+    cr_assert_eq(service.worker.engine.sessions_count, 1);
+    service_expect(&service, pair.server, 0, UNDER_WAY);
+    cr_assert_eq(service_expect_end(&service, pair.server), -ECONNRESET);
+    service_expect_closed(&service, CLOSE_CLIENT_RESET, 1);
+    service_close(&service);
+}
+
+Test(session, a_reset_waits_no_longer_than_the_receivers_stall_timeout, .timeout = 20) {
+    struct service service;
+    service_init(&service);
+    service.listener_config.timeouts.send_stall_ms = 150;
+    service_open(&service);
+    broken_pair(&service);
+    service_expect_closed(&service, CLOSE_CLIENT_RESET, 1);
+    service_close(&service);
+}
+
+Test(session, a_reset_waits_for_no_receiver_that_is_gone_too, .timeout = 20) {
+    struct service service;
+    service_init(&service);
+    service_open(&service);
+    struct service_pair pair = broken_pair(&service);
+    kernel_reset(pair.server);
+    service_expect_closed(&service, CLOSE_CLIENT_RESET, 1);
+    service_close(&service);
+}
+
 Test(session, that_ends_with_bytes_undelivered_is_reset_towards_who_misses_them, .timeout = 20) {
     struct service service;
     service_init(&service);
@@ -369,4 +461,82 @@ Test(session, that_connects_can_be_closed, .timeout = 10) {
     service_expect_closed(&service, CLOSE_SHUTDOWN, 1);
     cr_assert_leq(service_expect_end(&service, client), 0);
     service_close(&service);
+}
+
+/* --- its line in the log -------------------------------------------------------------------------------------------
+ */
+
+/* The first line of the access log of a service that closes now; the caller finishes it. */
+static struct bytes close_and_read_log(struct service *service, const char *path) {
+    struct bytes line;
+    char text[1024] = "";
+    service_close(service);
+    access_log_destroy(service->access_log);
+    FILE *file = fopen(path, "re");
+    cr_assert_not_null(file);
+    cr_assert_not_null(fgets(text, sizeof(text), file));
+    fclose(file);
+    bytes_init(&line);
+    bytes_append_text(&line, text);
+    return line;
+}
+
+static void logging_service_init(struct service *service, struct temporary *folder, char *path) {
+    struct error error = {.text = ""};
+    temporary_create(folder);
+    temporary_path(folder, "access.log", path);
+    service_init(service);
+    service->access_log = access_log_create(path, ACCESS_FORMAT_TEXT, NULL, &error);
+    cr_assert_not_null(service->access_log, "%s", error.text);
+}
+
+Test(session, its_line_in_the_log_says_what_happened, .timeout = 10) {
+    struct service service;
+    struct temporary folder;
+    char path[TEMPORARY_PATH_MAX];
+    char wanted[512];
+    char client[ADDRESS_TEXT_MAX];
+    char server[ADDRESS_TEXT_MAX];
+    struct address address;
+    logging_service_init(&service, &folder, path);
+    service_open(&service);
+    struct service_pair pair = service_pair(&service);
+    cr_assert_eq(kernel_local_address(pair.client, &address), 0);
+    address_format(&address, client, sizeof(client));
+    address_format(&service.server_addresses[0], server, sizeof(server));
+    socket_write(pair.client, 0, 300);
+    service_expect(&service, pair.server, 0, 300);
+    socket_write(pair.server, 0, 4000);
+    service_expect(&service, pair.client, 0, 4000);
+    kernel_close(pair.server);
+    cr_assert_eq(service_expect_end(&service, pair.client), 0);
+    kernel_close(pair.client);
+    service_expect_closed(&service, CLOSE_SERVER_FIN, 1);
+    struct bytes line = close_and_read_log(&service, path);
+    snprintf(wanted, sizeof(wanted),
+             " id=1 worker=0 listener=web client=%s upstream=app server=one server_address=%s tries=1 connect_ms=",
+             client, server);
+    cr_assert_not_null(strstr(line.data, wanted), "no %s in %s", wanted, line.data);
+    cr_assert_not_null(strstr(line.data, " from_client_bytes=300 from_server_bytes=4000 reason=server_fin "
+                                         "ended_by=server error=-\n"),
+                       "%s", line.data);
+    cr_assert_null(strstr(line.data, "_ms=-"), "every phase was reached: %s", line.data);
+    bytes_finish(&line);
+}
+
+Test(session, its_line_in_the_log_says_why_no_server_was_found, .timeout = 10) {
+    struct service service;
+    struct temporary folder;
+    char path[TEMPORARY_PATH_MAX];
+    logging_service_init(&service, &folder, path);
+    service_open(&service);
+    service_refuse(&service, 0);
+    service_client(&service);
+    service_expect_closed(&service, CLOSE_NO_SERVER, 1);
+    struct bytes line = close_and_read_log(&service, path);
+    cr_assert_not_null(strstr(line.data, " server=- server_address=- tries=1 connect_ms=- first_byte_ms=- "), "%s",
+                       line.data);
+    cr_assert_not_null(strstr(line.data, " reason=no_server ended_by=moonring error=\"Connection refused\"\n"), "%s",
+                       line.data);
+    bytes_finish(&line);
 }

@@ -158,6 +158,18 @@ int listener_open(struct address *address) {
     return fd;
 }
 
+int listener_open_unix(struct address *address) {
+    const struct kernel_listen_options options = {.backlog = 128};
+    /* The kernel chooses a name for an address without one: unix(7), autobind. */
+    *address = (struct address){.length = sizeof(sa_family_t), .local = {.sun_family = AF_UNIX}};
+    int fd = kernel_socket(AF_UNIX);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(kernel_bind(fd, address, &options), 0);
+    cr_assert_eq(kernel_listen(fd, &options), 0);
+    cr_assert_eq(kernel_local_address(fd, address), 0);
+    return fd;
+}
+
 int client_open(const struct address *address) {
     int fd = kernel_socket(address_family(address));
     cr_assert_geq(fd, 0);

@@ -78,6 +78,8 @@ void sockets_open_tcp(int sockets[2]);
 void sockets_close(const int sockets[2]);
 /* A listening TCP socket on a free port of 127.0.0.1. */
 int listener_open(struct address *address);
+/* A listening unix socket with an abstract name. */
+int listener_open_unix(struct address *address);
 /* Connects to it, and waits until that is done. */
 int client_open(const struct address *address);
 
