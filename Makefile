@@ -50,7 +50,11 @@ LIBRARY := $(BASE) $(CONFIG) $(ENGINE) $(SEAM) $(PROGRAM)
 SUPPORT := $(wildcard tests/support/*.c)
 UNIT    := $(wildcard tests/unit/*/*.c)
 SCENARIO := $(wildcard tests/scenario/*.c)
-SIMULATE := $(wildcard tests/simulate/*.c)
+# The simulator: the engine on the fake. recorder.c stands in for the access log. Its tests also run what the fake
+# promises (conformance.c) on the kernel itself.
+SIMULATION := $(filter-out %/main.c %_test.c tests/simulate/conformance%,$(wildcard tests/simulate/*.c)) \
+              $(BASE) $(filter-out core/engine/access_log.c,$(ENGINE))
+SIMULATION_TESTS := $(wildcard tests/simulate/*_test.c) tests/simulate/conformance.c
 BENCH   := $(wildcard tests/bench/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -69,11 +73,20 @@ all: $(BUILD)/moonring ## build build/release/moonring (VARIANT=debug|asan|tsan|
 $(BUILD)/moonring: $(call objects,core/program/main.c $(LIBRARY))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/tests/unit-tests: $(call objects,$(UNIT) $(SUPPORT) $(LIBRARY))
+$(BUILD)/tests/unit-tests: $(call objects,$(UNIT) $(SUPPORT) $(PROTOCOL) $(LIBRARY))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
 $(BUILD)/tests/scenario-tests: $(call objects,$(SCENARIO) $(SUPPORT) $(BASE))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
+$(BUILD)/tests/simulator: $(call objects,tests/simulate/main.c $(SIMULATION))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$(BUILD)/tests/simulator-tests: $(call objects,$(SIMULATION_TESTS) tests/simulate/conformance_world.c $(SIMULATION))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
+$(BUILD)/tests/conformance-tests: $(call objects,tests/simulate/conformance.c tests/simulate/conformance_kernel.c $(BASE) $(SEAM))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -luring $(TEST_LIBS)
 
 $(BUILD)/tests/benchmark: $(call objects,$(BENCH) $(BASE))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
@@ -104,7 +117,7 @@ run: ## install what is missing, build, and start moonring in front of two small
 
 # ---- testing ------------------------------------------------------------------------------------------------------------
 
-TESTS = $(BUILD)/tests/unit-tests $(BUILD)/tests/scenario-tests
+TESTS = $(BUILD)/tests/unit-tests $(BUILD)/tests/conformance-tests $(BUILD)/tests/simulator-tests $(BUILD)/tests/scenario-tests
 export MOONRING = $(BUILD)/moonring
 
 test: ## install what is missing and run every test
@@ -124,6 +137,13 @@ tsan: ## scenarios with several workers under ThreadSanitizer
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=tsan build/tsan/moonring
 	@$(MAKE) --no-print-directory -j$(JOBS) build/release/tests/scenario-tests
 	@MOONRING=build/tsan/moonring TEST_FILTER='$(SANITIZED)' tests/run.sh build/release/tests/scenario-tests
+
+SEED ?= 1
+SEEDS ?= 1000
+SESSIONS ?= 100
+simulate: ## run the engine in a simulated world: SEED=first SEEDS=count SESSIONS=of each seed
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/simulator
+	@$(BUILD)/tests/simulator --seed $(SEED) --seeds $(SEEDS) --sessions $(SESSIONS)
 
 bench: ## compare with HAProxy and nginx: throughput, latency, CPU and memory (about 6 minutes)
 	@.ci/install build bench

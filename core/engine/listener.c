@@ -229,10 +229,10 @@ static bool listener_has_room(struct listener *listener) {
 
 void acceptor_resume(struct acceptor *acceptor) {
     acceptor_open_parked(acceptor);
-    if (acceptor->state != ACCEPTOR_PAUSED || acceptor->cancel_op.in_flight) {
+    if (acceptor->state != ACCEPTOR_PAUSED) {
         return;
     }
-    if (acceptor->parked_count == 0 && listener_has_room(acceptor->listener)) {
+    if (acceptor->parked_count == 0 && !acceptor->cancel_op.in_flight && listener_has_room(acceptor->listener)) {
         wheel_stop(&acceptor->timer);
         acceptor_arm(acceptor);
         acceptor_count_waiting(acceptor);
@@ -286,6 +286,9 @@ static void acceptor_accepted(struct op *op, const struct completion *completion
 static void acceptor_cancelled(struct op *op, const struct completion *completion) {
     (void)completion;
     struct acceptor *acceptor = container_of(op, struct acceptor, cancel_op);
+    if (acceptor->state != ACCEPTOR_ARMED) {
+        acceptor_cancel(acceptor); /* it was armed again after this cancel had run */
+    }
     acceptor_settle(acceptor);
 }
 

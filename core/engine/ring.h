@@ -96,7 +96,7 @@ void ring_poll(struct ring *ring, struct op *op, int fd, enum ring_poll_events e
 void ring_read_event(struct ring *ring, struct op *op, int fd, uint64_t *value);
 
 /* Cancels every request on fd. Each completes on its own, usually with -ECANCELED, before or after this op, whose
- * result is the number of requests found or -ENOENT. */
+ * result is the number of requests found. */
 void ring_cancel_fd(struct ring *ring, struct op *op, int fd);
 
 /* --- receive buffers -------------------------------------------------------------------------------------------- */
@@ -106,7 +106,7 @@ char *ring_buffer_bytes(struct ring *ring, uint16_t buffer);
 /* What this buffer held at the most in the receive that brought it; less than buffer_size where the kernel cut it to
  * the receive's limit, or to an earlier one's. All but the last buffer of a completion are full to it. */
 uint32_t ring_buffer_size(const struct ring *ring, uint16_t buffer);
-/* The buffer that the kernel filled after this one within one completion. Valid until either is given back. */
+/* The buffer that the kernel filled after this one within one completion. To be asked within `done`. */
 uint16_t ring_buffer_after(const struct ring *ring, uint16_t buffer);
 void ring_buffer_give(struct ring *ring, uint16_t buffer);
 /* Buffers that the kernel may fill. */

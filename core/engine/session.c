@@ -134,7 +134,7 @@ static void session_wait_for_descriptor(struct session *session, int number) {
     session_leave_server(session);
     session->server = NULL;
     session->error = error_name(number);
-    if (session->deadline_us == 0) {
+    if (session->deadline_us == 0 || session->deadline_us == UINT64_MAX) { /* a first try, or after a backoff */
         session->deadline_us = deadline_in_ms(session, session->settings->timeouts.connect_ms);
     }
     session->engine->exhausted(session->engine, number);
@@ -368,6 +368,7 @@ static struct deadline session_deadline(const struct session *session) {
         deadline_add_stall(&earliest, session, &session->from_server);
     } else if (session->state == SESSION_RESETTING) {
         deadline_add(&earliest, session->progress_us, timeouts->send_stall_ms, reset_reason(session));
+        deadline_add(&earliest, session->progress_us, timeouts->idle_ms, reset_reason(session));
     }
     return earliest;
 }

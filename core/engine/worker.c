@@ -261,8 +261,17 @@ static void worker_end_if_idle(struct worker *worker) {
 
 /* --- turning ---------------------------------------------------------------------------------------------------- */
 
+/* A receive that is asked again may find nothing to receive and take no buffer: then the next in line can have it, and
+ * nothing would wake us for that. */
+static bool worker_has_buffers_to_share(const struct engine *engine) {
+    return !list_is_empty(&engine->buffers.starved) && ring_buffers_free(engine->ring) > 0;
+}
+
 static uint64_t worker_wait_us(const struct worker *worker, uint64_t max_wait_us) {
     const struct engine *engine = &worker->engine;
+    if (worker_has_buffers_to_share(engine)) {
+        return 0;
+    }
     uint64_t wait_ms = wheel_wait_ms(&engine->wheel);
     if (wait_ms == UINT64_MAX) {
         return max_wait_us;

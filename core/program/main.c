@@ -7,7 +7,9 @@
 #include "program/doctor.h"
 #include "program/version.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_WRONG = 2 };
 
@@ -82,9 +84,21 @@ static int command_run(const struct arguments *arguments) {
     return EXIT_WRONG;
 }
 
+/* Started with a standard stream closed, its number would become that of a ring or a socket, and be written to. */
+static void open_standard_streams(void) {
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO) {
+        fd = dup(fd);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 int main(int argc, char **argv) {
     struct arguments arguments;
     struct error error;
+    open_standard_streams();
     if (!arguments_parse(&arguments, argc, argv, &error)) {
         fprintf(stderr, "moonring: %s\n", error.text);
         return EXIT_WRONG;

@@ -50,6 +50,22 @@ Test(ring, lacks_the_features_that_are_disabled_and_no_others, .timeout = 10) {
     cr_assert_eq(features.send_vectored, all.send_vectored);
 }
 
+Test(ring, believes_the_features_that_it_is_told, .timeout = 10) {
+    const struct ring_features features = {.send_vectored = true};
+    const struct ring_options options = {.entries = 8,
+                                         .completions = 16,
+                                         .buffers_count = 4,
+                                         .buffer_size = 4096,
+                                         .sqpoll_cpu = -1,
+                                         .features = &features};
+    struct stage stage;
+    stage_open(&stage, &options);
+    cr_assert(ring_features(stage.ring)->send_vectored);
+    cr_assert_not(ring_features(stage.ring)->recv_limit);
+    cr_assert_not(ring_features(stage.ring)->send_zero_copy);
+    stage_close(&stage);
+}
+
 Test(ring, leaves_no_descriptor_behind, .timeout = 10) {
     struct stage stage;
     stage_open_plain(&stage);

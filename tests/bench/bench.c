@@ -1,0 +1,263 @@
+/* The bench: starts moonring and its peers one after another, round by round, under each workload, and reports what a
+ * unit of work costs each. README.md in this folder tells what is measured and how to read it. */
+#include "tests/bench/interrupt.h"
+#include "tests/bench/measure.h"
+#include "tests/bench/options.h"
+#include "tests/bench/process.h"
+#include "tests/bench/report.h"
+#include "tests/bench/statistics.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { ENTRIES_MAX = 22, WORKLOADS_MAX = 64, TRIES_MAX = 3, DESCRIPTORS_WANTED = 65536, EXIT_INTERRUPTED = 130 };
+static const double DISTURBED_SHARE = 0.05;
+
+struct bench {
+    struct options options;
+    struct ports ports;
+    struct entry entries[ENTRIES_MAX];
+    const struct workload *workloads[WORKLOADS_MAX];
+    size_t workloads_count;
+    struct result *results; /* ours */
+    struct report report;
+    bool failed;
+};
+
+/* ---- who and what */
+
+static bool contestant_is_known(const char *name) {
+    for (size_t i = 0; i < contestant_count(); i++) {
+        const struct contestant *contestant = contestant_at(i);
+        if (strcmp(contestant->name, name) == 0 ||
+            (contestant->program != NULL && strcmp(contestant->program, name) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool workload_is_known(const char *name) {
+    for (size_t i = 0; i < workload_count(); i++) {
+        if (strcmp(workload_at(i)->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool contestant_is_wanted(const struct options *options, const struct contestant *contestant) {
+    if (options->contestants == NULL) {
+        return !contestant->only_named;
+    }
+    return options_names(options->contestants, contestant->name) ||
+           (contestant->program != NULL && options_names(options->contestants, contestant->program));
+}
+
+/* A peer that is not there is noted; moonring must be there. */
+static bool bench_enter(struct bench *bench, const struct contestant *contestant, struct error *error) {
+    struct report *report = &bench->report;
+    bool is_moonring = contestant->program != NULL && strcmp(contestant->program, "moonring") == 0;
+    struct entry entry = {.contestant = contestant};
+    if (!contestant_find(contestant, is_moonring ? bench->options.moonring : NULL, &entry.program, error)) {
+        if (is_moonring) {
+            return error_set(error, "%s is not there: run make, or give --moonring PATH or --contestants without it",
+                             bench->options.moonring);
+        }
+        bytes_printf(&report->notes, "left out: %s: %s\n", contestant->name, error->text);
+        return true;
+    }
+    bench->entries[report->entries_count++] = entry;
+    return true;
+}
+
+static bool bench_choose_contestants(struct bench *bench, struct error *error) {
+    for (size_t i = 0; i < contestant_count() && bench->report.entries_count < ENTRIES_MAX; i++) {
+        const struct contestant *contestant = contestant_at(i);
+        if (contestant_is_wanted(&bench->options, contestant) && !bench_enter(bench, contestant, error)) {
+            return false;
+        }
+    }
+    if (bench->report.entries_count == 0) {
+        return error_set(error, "no contestant is left\n%s", bench->report.notes.data);
+    }
+    return true;
+}
+
+static void bench_choose_workloads(struct bench *bench) {
+    const struct options *options = &bench->options;
+    for (size_t i = 0; i < workload_count() && bench->workloads_count < WORKLOADS_MAX; i++) {
+        const struct workload *workload = workload_at(i);
+        bool wanted = options->only != NULL ? options_names(options->only, workload->name)
+                                            : options->full || !workload->only_full;
+        if (wanted) {
+            bench->workloads[bench->workloads_count++] = workload;
+        }
+    }
+}
+
+static void bench_list(void) {
+    printf("workloads (* only with --full or --only):\n");
+    for (size_t i = 0; i < workload_count(); i++) {
+        const struct workload *workload = workload_at(i);
+        printf("  %-15s %s%s\n", workload->name, workload->title, workload->only_full ? " *" : "");
+    }
+    printf("contestants (* only with --contestants):\n");
+    for (size_t i = 0; i < contestant_count(); i++) {
+        const struct contestant *contestant = contestant_at(i);
+        printf("  %-15s %s%s\n", contestant->name, contestant->about, contestant->only_named ? " *" : "");
+    }
+}
+
+/* ---- running */
+
+static void print_progress(const struct result *result, size_t round, size_t rounds) {
+    const struct sample *sample = &result->samples[result->samples_count - 1];
+    char cost_text[SPREAD_TEXT_SIZE];
+    fprintf(stderr, "%s, round %zu of %zu: %s: %s %s\n", result->workload->name, round + 1, rounds,
+            result->contestant->name, number_format(sample->cost, cost_text), workload_cost_name(result->workload));
+}
+
+/* Measures once more what other programs on this machine disturbed; keeps the calmer one. */
+static bool bench_measure_calmly(struct bench *bench, struct result *result, const struct contestant_program *program) {
+    struct sample *best = &result->samples[result->samples_count];
+    for (size_t try = 0; try == 0 || (try < TRIES_MAX && best->foreign_share > DISTURBED_SHARE); try++) {
+        struct sample sample;
+        if (!measure(result->workload, result->contestant, program, &bench->ports, bench->options.seconds, &sample,
+                     &result->problem)) {
+            return false;
+        }
+        if (try == 0 || sample.foreign_share < best->foreign_share) {
+            *best = sample;
+        }
+    }
+    return true;
+}
+
+static void bench_measure(struct bench *bench, struct result *result, const struct contestant_program *program,
+                          size_t round) {
+    if (result->problem.text[0] != 0) {
+        return;
+    }
+    if (bench_measure_calmly(bench, result, program)) {
+        result->samples_count++;
+        print_progress(result, round, bench->options.rounds);
+        return;
+    }
+    fprintf(stderr, "%s, round %zu: %s: %s\n", result->workload->name, round + 1, result->contestant->name,
+            result->problem.text);
+    bench->failed = true;
+}
+
+static const struct contestant_program *bench_program(const struct bench *bench, const struct contestant *contestant) {
+    const struct entry *entry = bench->entries;
+    while (entry->contestant != contestant) {
+        entry++;
+    }
+    return &entry->program;
+}
+
+/* A B C A B C: what drifts slowly touches all alike. */
+static void bench_run_workload(struct bench *bench, const struct workload *workload) {
+    struct report *report = &bench->report;
+    size_t first = report->results_count;
+    for (size_t i = 0; i < report->entries_count; i++) {
+        const struct contestant *contestant = bench->entries[i].contestant;
+        if (workload->plan.message_size >= contestant->message_size_min) {
+            struct result *result = &bench->results[report->results_count++];
+            *result = (struct result){.workload = workload, .contestant = contestant};
+        }
+    }
+    for (size_t round = 0; round < bench->options.rounds; round++) {
+        for (size_t i = first; i < report->results_count && !interrupt_pending(); i++) {
+            struct result *result = &bench->results[i];
+            bench_measure(bench, result, bench_program(bench, result->contestant), round);
+        }
+    }
+    if (first < report->results_count) {
+        report_print_workload(report, first);
+    }
+}
+
+static bool bench_write_json(const struct bench *bench, struct error *error) {
+    struct bytes json;
+    bytes_init(&json);
+    report_json(&bench->report, &json);
+    FILE *file = fopen(bench->options.json, "we");
+    bool written = file != NULL && fwrite(json.data, 1, json.size, file) == json.size;
+    written = file != NULL && fclose(file) == 0 && written;
+    bytes_finish(&json);
+    return written || error_set(error, "%s: %s", bench->options.json, error_name(errno));
+}
+
+static bool bench_run(struct bench *bench, struct error *error) {
+    struct report *report = &bench->report;
+    bench->results = calloc(bench->workloads_count * report->entries_count, sizeof *bench->results);
+    if (bench->results == NULL) {
+        return error_set(error, "no memory for the results");
+    }
+    report->entries = bench->entries;
+    report->results = bench->results;
+    report->rounds = bench->options.rounds;
+    report->seconds = bench->options.seconds;
+    machine_describe(&report->machine);
+    report_print_head(report);
+    for (size_t i = 0; i < bench->workloads_count && !interrupt_pending(); i++) {
+        bench_run_workload(bench, bench->workloads[i]);
+    }
+    report_print_summary(report);
+    return bench->options.json == NULL || bench_write_json(bench, error);
+}
+
+/* ---- the program */
+
+/* Each session takes two descriptors, here and in a proxy. Not more than that: some programs have a table of all. */
+static void raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static bool bench_main(struct bench *bench, int argument_count, char **arguments, struct error *error) {
+    if (!options_parse(&bench->options, argument_count, arguments, error)) {
+        return false;
+    }
+    if (bench->options.help) {
+        fputs(options_help(), stdout);
+        return true;
+    }
+    if (bench->options.list) {
+        bench_list();
+        return true;
+    }
+    if (!options_check_names("--only", bench->options.only, workload_is_known, error) ||
+        !options_check_names("--contestants", bench->options.contestants, contestant_is_known, error)) {
+        return false;
+    }
+    raise_descriptor_limit();
+    ports_init(&bench->ports);
+    bench_choose_workloads(bench);
+    return process_pin(LOAD_CPU, error) && bench_choose_contestants(bench, error) && bench_run(bench, error);
+}
+
+int main(int argument_count, char **arguments) {
+    struct bench bench = {0};
+    struct error error;
+    interrupt_block();
+    bytes_init(&bench.report.notes);
+    bool done = bench_main(&bench, argument_count, arguments, &error);
+    bytes_finish(&bench.report.notes);
+    free(bench.results);
+    if (!done) {
+        fprintf(stderr, "benchmark: %s\n", error.text);
+    }
+    if (interrupt_pending()) {
+        return EXIT_INTERRUPTED;
+    }
+    return done && !bench.failed ? EXIT_SUCCESS : EXIT_FAILURE;
+}

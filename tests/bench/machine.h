@@ -1,0 +1,19 @@
+/* Where and with what a bench ran: the head of its report. */
+#ifndef MOONRING_BENCH_MACHINE_H
+#define MOONRING_BENCH_MACHINE_H
+
+enum { MACHINE_TEXT_SIZE = 128 };
+
+/* A text is `unknown` where the system does not tell. */
+struct machine {
+    char date[MACHINE_TEXT_SIZE]; /* UTC */
+    char kernel[MACHINE_TEXT_SIZE];
+    char cpu[MACHINE_TEXT_SIZE];
+    int cpus;
+    char congestion_control[MACHINE_TEXT_SIZE];
+    char commit[MACHINE_TEXT_SIZE]; /* of the tree in the working folder */
+};
+
+void machine_describe(struct machine *machine);
+
+#endif

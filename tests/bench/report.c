@@ -1,0 +1,283 @@
+#include "tests/bench/report.h"
+
+#include "tests/bench/statistics.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- numbers over the rounds */
+
+typedef double sample_value_fn(const struct sample *sample);
+
+static double value_rate(const struct sample *sample) {
+    return sample->units_per_s;
+}
+static double value_cost(const struct sample *sample) {
+    return sample->cost;
+}
+static double value_generator(const struct sample *sample) {
+    return sample->generator_cost;
+}
+static double value_p50(const struct sample *sample) {
+    return sample->p50_us;
+}
+static double value_p99(const struct sample *sample) {
+    return sample->p99_us;
+}
+static double value_p999(const struct sample *sample) {
+    return sample->p999_us;
+}
+static double value_foreign(const struct sample *sample) {
+    return sample->foreign_share * 100;
+}
+static double value_idle_cpu(const struct sample *sample) {
+    return sample->idle_cpu_us_per_s;
+}
+/* The machine's speed drifts; the generator, which does the same work in every run, drifts with it. */
+static double value_cost_over_generator(const struct sample *sample) {
+    return sample->generator_cost > 0 ? sample->cost / sample->generator_cost : 0;
+}
+
+static struct spread result_spread(const struct result *result, sample_value_fn *value) {
+    double values[ROUNDS_MAX];
+    for (size_t i = 0; i < result->samples_count; i++) {
+        values[i] = value(&result->samples[i]);
+    }
+    return spread_of(values, result->samples_count);
+}
+
+/* Round by round: of `result` over of `base`. */
+static struct spread result_ratio(const struct result *result, const struct result *base, sample_value_fn *value) {
+    double ratios[ROUNDS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; result != base && i < result->samples_count && i < base->samples_count; i++) {
+        double above = value(&result->samples[i]);
+        double below = value(&base->samples[i]);
+        if (above > 0 && below > 0) {
+            ratios[count++] = above / below;
+        }
+    }
+    return spread_of(ratios, count);
+}
+
+/* ---- tables */
+
+void report_print_head(const struct report *report) {
+    const struct machine *machine = &report->machine;
+    printf("moonring bench, %s, commit %s\n", machine->date, machine->commit);
+    printf("%s, %d x %s, congestion control %s\n", machine->kernel, machine->cpus, machine->cpu,
+           machine->congestion_control);
+    printf("%zu rounds of %.1f s each, alternating; proxy on CPU 1, load generator and server on CPU 0\n\n",
+           report->rounds, report->seconds);
+    for (size_t i = 0; i < report->entries_count; i++) {
+        const struct entry *entry = &report->entries[i];
+        printf("  %-15s %s%s%s\n", entry->contestant->name, entry->program.version,
+               entry->program.version[0] != 0 ? ": " : "", entry->contestant->about);
+    }
+    printf("%s\n", report->notes.data);
+    fflush(stdout);
+}
+
+static const char *median_format(const struct result *result, sample_value_fn *value, char *text) {
+    double median = result_spread(result, value).median;
+    if (median <= 0) {
+        return "-"; /* not measured in this workload */
+    }
+    return number_format(median, text);
+}
+
+static void print_traffic_row(const struct result *result, const struct result *base) {
+    char texts[8][SPREAD_TEXT_SIZE];
+    struct spread cost = result_spread(result, value_cost);
+    struct spread ratio = result_ratio(result, base, value_cost);
+    struct spread adjusted = result_ratio(result, base, value_cost_over_generator);
+    double rate = workload_rate(result->workload, result_spread(result, value_rate).median);
+    printf("%-15s %9s %8s %8s %8s  %-21s %9s  %-19s %-19s %6.1f\n", result->contestant->name,
+           number_format(rate, texts[0]), median_format(result, value_p50, texts[1]),
+           median_format(result, value_p99, texts[2]), median_format(result, value_p999, texts[3]),
+           cost.median > 0 ? spread_format(&cost, texts[4]) : "-", median_format(result, value_generator, texts[5]),
+           spread_format(&ratio, texts[6]), spread_format(&adjusted, texts[7]),
+           result_spread(result, value_foreign).max);
+}
+
+static void print_idle_row(const struct result *result, const struct result *base) {
+    char cost_text[SPREAD_TEXT_SIZE];
+    char ratio_text[SPREAD_TEXT_SIZE];
+    char cpu_text[SPREAD_TEXT_SIZE];
+    struct spread cost = result_spread(result, value_cost);
+    struct spread ratio = result_ratio(result, base, value_cost);
+    struct spread cpu = result_spread(result, value_idle_cpu);
+    printf("%-15s %-24s %-19s %s\n", result->contestant->name, spread_format(&cost, cost_text),
+           spread_format(&ratio, ratio_text), spread_format(&cpu, cpu_text));
+}
+
+static void print_columns(const struct workload *workload) {
+    switch (workload->kind) {
+    case WORKLOAD_TRAFFIC:
+        printf("%-15s %9s %8s %8s %8s  %-21s %9s  %-19s %-19s %6s\n", "", workload_rate_name(workload), "p50 us",
+               "p99 us", "p99.9 us", workload_cost_name(workload), "generator", "ratio", "adjusted ratio", "other%");
+        return;
+    case WORKLOAD_IDLE:
+        printf("%-15s %-24s %-19s %s\n", "", workload_cost_name(workload), "ratio", "idle CPU, us/s");
+        return;
+    }
+}
+
+static void print_row(const struct result *result, const struct result *base) {
+    if (result->samples_count == 0) {
+        printf("%-15s failed\n", result->contestant->name);
+        return;
+    }
+    switch (result->workload->kind) {
+    case WORKLOAD_TRAFFIC:
+        print_traffic_row(result, base);
+        return;
+    case WORKLOAD_IDLE:
+        print_idle_row(result, base);
+        return;
+    }
+}
+
+void report_print_workload(const struct report *report, size_t first) {
+    const struct result *base = &report->results[first];
+    printf("%s (%s)\n", base->workload->title, base->workload->name);
+    print_columns(base->workload);
+    for (size_t i = first; i < report->results_count && report->results[i].workload == base->workload; i++) {
+        const struct result *result = &report->results[i];
+        print_row(result, base);
+        if (result->problem.text[0] != 0) {
+            printf("%-15s stopped after %zu rounds: %s\n", result->contestant->name, result->samples_count,
+                   result->problem.text);
+        }
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+static const struct result *report_find(const struct report *report, const struct workload *workload,
+                                        const struct contestant *contestant) {
+    for (size_t i = 0; i < report->results_count; i++) {
+        if (report->results[i].workload == workload && report->results[i].contestant == contestant) {
+            return &report->results[i];
+        }
+    }
+    return NULL;
+}
+
+static void print_summary_row(const struct report *report, const struct result *base) {
+    printf("%-10s", base->workload->name);
+    for (size_t i = 1; i < report->entries_count; i++) {
+        const struct result *result = report_find(report, base->workload, report->entries[i].contestant);
+        struct spread ratio = result == NULL ? (struct spread){0} : result_ratio(result, base, value_cost);
+        char text[SPREAD_TEXT_SIZE];
+        printf(" %-19s", spread_format(&ratio, text));
+    }
+    printf("\n");
+}
+
+void report_print_summary(const struct report *report) {
+    if (report->entries_count < 2) {
+        return;
+    }
+    printf("All ratios: cost over that of %s in the same round; above 1: %s needs less\n%-10s",
+           report->entries[0].contestant->name, report->entries[0].contestant->name, "");
+    for (size_t i = 1; i < report->entries_count; i++) {
+        printf(" %-19s", report->entries[i].contestant->name);
+    }
+    printf("\n");
+    const struct workload *workload = NULL;
+    for (size_t i = 0; i < report->results_count; i++) {
+        if (report->results[i].workload != workload) {
+            print_summary_row(report, &report->results[i]);
+            workload = report->results[i].workload;
+        }
+    }
+    fflush(stdout);
+}
+
+/* ---- JSON */
+
+static void json_pair(struct bytes *json, const char *name, const char *text, const char *after) {
+    bytes_append_json(json, name);
+    bytes_append_text(json, ": ");
+    bytes_append_json(json, text);
+    bytes_append_text(json, after);
+}
+
+static void json_head(const struct report *report, struct bytes *json) {
+    const struct machine *machine = &report->machine;
+    json_pair(json, "date", machine->date, ", ");
+    json_pair(json, "commit", machine->commit, ", ");
+    json_pair(json, "kernel", machine->kernel, ", ");
+    json_pair(json, "cpu", machine->cpu, ", ");
+    bytes_printf(json, "\"cpus\": %d, ", machine->cpus);
+    json_pair(json, "congestion_control", machine->congestion_control, ",\n ");
+    bytes_printf(json, "\"rounds\": %zu, \"seconds\": %g, ", report->rounds, report->seconds);
+    json_pair(json, "notes", report->notes.data, ",\n");
+}
+
+static void json_entries(const struct report *report, struct bytes *json) {
+    bytes_append_text(json, " \"contestants\": [");
+    for (size_t i = 0; i < report->entries_count; i++) {
+        const struct entry *entry = &report->entries[i];
+        bytes_append_text(json, i == 0 ? "\n  {" : ",\n  {");
+        json_pair(json, "name", entry->contestant->name, ", ");
+        json_pair(json, "version", entry->program.version, ", ");
+        json_pair(json, "about", entry->contestant->about, "}");
+    }
+    bytes_append_text(json, "],\n");
+}
+
+static void json_sample(const struct sample *sample, struct bytes *json) {
+    bytes_printf(
+        json,
+        "{\"units_per_s\": %.9g, \"cost\": %.6g, \"generator_cost\": %.6g, \"p50_us\": %.5g, \"p99_us\": %.5g, "
+        "\"p999_us\": %.5g, \"foreign_share\": %.4g, \"idle_cpu_us_per_s\": %.6g}",
+        sample->units_per_s, sample->cost, sample->generator_cost, sample->p50_us, sample->p99_us, sample->p999_us,
+        sample->foreign_share, sample->idle_cpu_us_per_s);
+}
+
+static void json_spread(struct bytes *json, const char *name, const struct spread *spread) {
+    if (spread->count > 0) {
+        bytes_printf(json, ", \"%s\": {\"median\": %.6g, \"min\": %.6g, \"max\": %.6g}", name, spread->median,
+                     spread->min, spread->max);
+    }
+}
+
+static void json_result(const struct result *result, const struct result *base, struct bytes *json) {
+    bytes_append_text(json, "\n  {");
+    json_pair(json, "workload", result->workload->name, ", ");
+    json_pair(json, "contestant", result->contestant->name, ", ");
+    json_pair(json, "cost_unit", workload_cost_name(result->workload), "");
+    struct spread ratio = result_ratio(result, base, value_cost);
+    struct spread adjusted = result_ratio(result, base, value_cost_over_generator);
+    json_spread(json, "ratio", &ratio);
+    json_spread(json, "adjusted_ratio", &adjusted);
+    if (result->problem.text[0] != 0) {
+        bytes_append_text(json, ", ");
+        json_pair(json, "problem", result->problem.text, "");
+    }
+    bytes_append_text(json, ",\n   \"rounds\": [");
+    for (size_t i = 0; i < result->samples_count; i++) {
+        bytes_append_text(json, i == 0 ? "" : ",\n              ");
+        json_sample(&result->samples[i], json);
+    }
+    bytes_append_text(json, "]}");
+}
+
+void report_json(const struct report *report, struct bytes *json) {
+    bytes_append_text(json, "{");
+    json_head(report, json);
+    json_entries(report, json);
+    bytes_append_text(json, " \"results\": [");
+    const struct result *base = NULL;
+    for (size_t i = 0; i < report->results_count; i++) {
+        const struct result *result = &report->results[i];
+        if (base == NULL || base->workload != result->workload) {
+            base = result;
+        }
+        bytes_append_text(json, i == 0 ? "" : ",");
+        json_result(result, base, json);
+    }
+    bytes_append_text(json, "]}\n");
+}

@@ -1,0 +1,108 @@
+/* simulate: runs seeds and says what they did. Stops at the first that finds something wrong. */
+#include "base/log.h"
+#include "base/units.h"
+#include "simulation.h"
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct arguments {
+    uint64_t seed;
+    uint64_t seeds;
+    uint64_t sessions;
+    bool trace;
+};
+
+static void usage(FILE *stream) {
+    fputs("usage: simulate [--seed N] [--seeds COUNT] [--sessions OF_EACH_SEED] [--trace]\n"
+          "Runs moonring's engine in a simulated world, from seed N (default 1) on, COUNT seeds (default 1) of\n"
+          "OF_EACH_SEED sessions (default 100), and checks what it does. --trace prints what happens.\n",
+          stream);
+}
+
+static uint64_t number_of(const char *option, const char *text) {
+    struct error error;
+    uint64_t value = 0;
+    if (!units_parse_integer(text, 1, UINT64_MAX / 2, &value, &error)) {
+        fprintf(stderr, "simulate: --%s: %s\n", option, error.text);
+        exit(2);
+    }
+    return value;
+}
+
+static struct arguments arguments_parse(int count, char **values) {
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},     {"seeds", required_argument, NULL, 'c'},
+        {"sessions", required_argument, NULL, 'n'}, {"trace", no_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
+    struct arguments arguments = {.seed = 1, .seeds = 1, .sessions = 100};
+    for (int option = 0; (option = getopt_long(count, values, "", options, NULL)) != -1;) {
+        switch (option) {
+        case 's':
+            arguments.seed = number_of("seed", optarg);
+            break;
+        case 'c':
+            arguments.seeds = number_of("seeds", optarg);
+            break;
+        case 'n':
+            arguments.sessions = number_of("sessions", optarg);
+            break;
+        case 't':
+            arguments.trace = true;
+            break;
+        case 'h':
+            usage(stdout);
+            exit(0);
+        default:
+            usage(stderr);
+            exit(2);
+        }
+    }
+    return arguments;
+}
+
+static double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void print_totals(const struct arguments *arguments, const struct simulation_totals *totals, double seconds) {
+    printf("seeds %lu to %lu: %lu clients, %lu sessions (%lu seen from both ends), %lu bytes, %lu requests\n",
+           (unsigned long)arguments->seed, (unsigned long)(arguments->seed + arguments->seeds - 1),
+           (unsigned long)totals->clients, (unsigned long)totals->sessions, (unsigned long)totals->paired,
+           (unsigned long)totals->bytes, (unsigned long)totals->requests);
+    for (int i = 0; i < CLOSE_REASONS; i++) {
+        printf("%s%s %lu", i == 0 ? "" : ", ", close_reason_name((enum close_reason)i),
+               (unsigned long)totals->reasons[i]);
+    }
+    printf("\n%lu retries, %lu starved, %lu evacuations, %lu promotions to splice, %lu demotions\n",
+           (unsigned long)totals->retries, (unsigned long)totals->starved, (unsigned long)totals->evacuations,
+           (unsigned long)totals->promotions, (unsigned long)totals->demotions);
+    printf("%.1f s, %.0f clients a minute: nothing wrong was found\n", seconds, (double)totals->clients / seconds * 60);
+}
+
+int main(int argc, char **argv) {
+    struct arguments arguments = arguments_parse(argc, argv);
+    struct simulation_totals totals = {.clients = 0};
+    struct error error;
+    double started = seconds_now();
+    if (!arguments.trace) {
+        log_open("/dev/null", &error); /* what moonring says about limits and errors is expected here */
+    }
+    simulation_explain_crashes();
+    for (uint64_t seed = arguments.seed; seed < arguments.seed + arguments.seeds; seed++) {
+        char again[160];
+        snprintf(again, sizeof(again), "%s --seed %lu --sessions %lu --trace", argv[0], (unsigned long)seed,
+                 (unsigned long)arguments.sessions);
+        const struct simulation_options options = {
+            .seed = seed, .sessions = arguments.sessions, .trace = arguments.trace ? stdout : NULL, .again = again};
+        simulation_run(&options, &totals);
+    }
+    print_totals(&arguments, &totals, seconds_now() - started);
+    return 0;
+}

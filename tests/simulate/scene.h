@@ -1,0 +1,37 @@
+/* What one seed decides: how unkind the world is, what moonring's configuration says, who the servers are. */
+#ifndef MOONRING_SIMULATE_SCENE_H
+#define MOONRING_SIMULATE_SCENE_H
+
+#include "config/config.h"
+#include "host.h"
+#include "random.h"
+#include "world.h"
+
+enum { SCENE_LISTENERS_MAX = 2, SCENE_BINDS_MAX = 2, SCENE_UPSTREAMS_MAX = 2, SCENE_SERVERS_MAX = 4 };
+
+enum scene_end {
+    SCENE_ENDS_WITH_CLIENTS, /* moonring is stopped once every client is over */
+    SCENE_DRAINS,            /* it is told to stop while clients come and go */
+    SCENE_CLOSES             /* and has to close its sessions at once */
+};
+
+struct scene {
+    struct world_options world;
+    struct manners manners;
+    struct config_listener listeners[SCENE_LISTENERS_MAX];
+    struct config_bind binds[SCENE_LISTENERS_MAX][SCENE_BINDS_MAX];
+    size_t listeners_count;
+    struct config_upstream upstreams[SCENE_UPSTREAMS_MAX];
+    struct config_server servers[SCENE_UPSTREAMS_MAX][SCENE_SERVERS_MAX];
+    struct host_options hosts[SCENE_UPSTREAMS_MAX][SCENE_SERVERS_MAX];
+    size_t upstreams_count;
+    struct config_io io;
+    uint32_t connections_max; /* of the process; 0: off */
+    uint64_t arrival_us;      /* clients arrive within this time */
+    enum scene_end end;
+    uint64_t end_us; /* when it is told to stop, if it is not the clients' end */
+};
+
+void scene_draw(struct scene *scene, uint64_t seed);
+
+#endif

@@ -1,0 +1,311 @@
+#include "simulation.h"
+
+#include "engine/worker.h"
+#include "judge.h"
+#include "recorder.h"
+#include "scene.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXPLAINED_MAX = 5 }; /* sessions that are described when something is wrong */
+
+struct simulation {
+    struct scene scene;
+    struct world *world;
+    struct cast cast;
+    struct judge judge;
+    struct host hosts[SCENE_UPSTREAMS_MAX][SCENE_SERVERS_MAX];
+    struct upstream upstreams[SCENE_UPSTREAMS_MAX];
+    struct listener listeners[SCENE_LISTENERS_MAX];
+    struct quota process;
+    struct access_log records;
+    struct worker worker;
+    struct message stop;
+    struct event stop_event;
+    uint64_t clients;
+    uint64_t clients_over;
+    bool stopping;
+};
+
+/* --- what the engine and the actors tell ---------------------------------------------------------------------------
+ */
+
+static void simulation_record(void *holder, const struct access_record *record) {
+    struct simulation *simulation = holder;
+    judge_record(&simulation->judge, record);
+}
+
+static void simulation_moved(void *holder, struct actor *actor) {
+    struct simulation *simulation = holder;
+    judge_moved(&simulation->judge, actor);
+}
+
+static void simulation_bored(void *holder, struct actor *actor) {
+    struct simulation *simulation = holder;
+    judge_bored(&simulation->judge, actor);
+}
+
+static void stop_run(struct worker *worker, struct message *message) {
+    struct simulation *simulation = container_of(message, struct simulation, stop);
+    worker_stop(worker);
+    if (simulation->scene.end == SCENE_CLOSES) {
+        simulation->judge.closing = true;
+        worker_close_sessions(worker);
+    }
+}
+
+static void simulation_stop(struct simulation *simulation) {
+    if (!simulation->stopping) {
+        simulation->stopping = true;
+        simulation->stop.run = stop_run;
+        world_trace(simulation->world, "moonring is told to stop");
+        worker_post(&simulation->worker, &simulation->stop);
+    }
+}
+
+static void stop_fire(struct event *event) {
+    simulation_stop(container_of(event, struct simulation, stop_event));
+}
+
+static void simulation_ended(void *holder, struct actor *actor) {
+    struct simulation *simulation = holder;
+    simulation->clients_over += actor->is_server ? 0 : 1;
+    if (simulation->clients_over == simulation->clients) {
+        simulation_stop(simulation);
+    }
+}
+
+/* Which sessions there still are; when there are many, any of them may be the culprit. */
+static void simulation_explain(void *holder) {
+    struct simulation *simulation = holder;
+    struct bytes lines;
+    if (simulation->worker.engine.sessions_count > EXPLAINED_MAX) {
+        return;
+    }
+    bytes_init(&lines);
+    worker_describe_sessions(&simulation->worker, &lines);
+    fputs(lines.data, stderr);
+    bytes_finish(&lines);
+}
+
+/* There is only one worker. */
+static void simulation_room(void *argument, struct worker *worker) {
+    (void)argument;
+    (void)worker;
+}
+
+static void simulation_socket_done(void *argument, int fd) {
+    (void)argument;
+    kernel_close(fd);
+}
+
+static void simulation_stopped(void *argument, struct worker *worker) {
+    (void)argument;
+    (void)worker;
+}
+
+/* --- setting it up -------------------------------------------------------------------------------------------------
+ */
+
+static void upstreams_open(struct simulation *simulation) {
+    struct scene *scene = &simulation->scene;
+    for (size_t i = 0; i < scene->upstreams_count; i++) {
+        struct upstream_member members[SCENE_SERVERS_MAX];
+        struct config_upstream *upstream = &scene->upstreams[i];
+        for (size_t j = 0; j < upstream->servers_count; j++) {
+            struct config_server *server = &upstream->servers[j];
+            members[j] = (struct upstream_member){.name = server->name, .address = &server->address, .config = server};
+            host_open(&simulation->hosts[i][j], &simulation->cast, &scene->manners, &scene->hosts[i][j]);
+        }
+        check(upstream_init(&simulation->upstreams[i], upstream, members, upstream->servers_count));
+    }
+}
+
+/* The program's part: it binds before anything else, and would refuse to start without descriptors. */
+static int listener_socket(struct simulation *simulation, const struct config_listener *listener,
+                           const struct config_bind *bind) {
+    const struct kernel_listen_options options = {.backlog = listener->tcp.backlog};
+    uint32_t resource_chance = simulation->world->options.resource_chance;
+    simulation->world->options.resource_chance = 0;
+    int fd = kernel_socket(address_family(&bind->address));
+    simulation->world->options.resource_chance = resource_chance;
+    check(kernel_bind(fd, &bind->address, &options) == 0);
+    check(kernel_listen(fd, &options) == 0);
+    return fd;
+}
+
+static void listeners_open(struct simulation *simulation) {
+    const struct scene *scene = &simulation->scene;
+    simulation->process.max = scene->connections_max;
+    for (size_t i = 0; i < scene->listeners_count; i++) {
+        const struct config_listener *config = &scene->listeners[i];
+        struct listener *listener = &simulation->listeners[i];
+        settings_init(&listener->settings, config, simulation->upstreams);
+        listener->backlog = config->tcp.backlog;
+        listener->quota.max = config->connections_max;
+        listener->process = &simulation->process;
+        for (size_t j = 0; j < config->binds_count; j++) {
+            int fd = listener_socket(simulation, config, &config->binds[j]);
+            check(worker_accept(&simulation->worker, listener, fd));
+        }
+    }
+}
+
+static void worker_open(struct simulation *simulation) {
+    struct error error;
+    simulation->records = (struct access_log){.write = simulation_record, .holder = simulation};
+    const struct worker_options options = {.io = &simulation->scene.io,
+                                           .upstreams = simulation->upstreams,
+                                           .upstreams_count = simulation->scene.upstreams_count,
+                                           .access_log = &simulation->records,
+                                           .room = simulation_room,
+                                           .socket_done = simulation_socket_done,
+                                           .stopped = simulation_stopped,
+                                           .argument = simulation};
+    if (!worker_init(&simulation->worker, &options, &error)) {
+        world_violation("worker_init: %s", error.text);
+    }
+}
+
+static void clients_enter(struct simulation *simulation) {
+    struct world *world = simulation->world;
+    const struct scene *scene = &simulation->scene;
+    for (uint64_t i = 0; i < simulation->clients; i++) {
+        const struct config_listener *listener =
+            &scene->listeners[random_below(&world->random, scene->listeners_count)];
+        const struct config_bind *bind = &listener->binds[random_below(&world->random, listener->binds_count)];
+        struct actor_plan plan = plan_draw(&scene->manners, world);
+        actor_enter_client(&simulation->cast, &plan, &bind->address,
+                           random_below(&world->random, scene->arrival_us * 1000));
+    }
+}
+
+static void simulation_open(struct simulation *simulation, const struct simulation_options *options) {
+    scene_draw(&simulation->scene, options->seed);
+    simulation->scene.world.trace = options->trace;
+    simulation->scene.world.again = options->again;
+    simulation->world = world_create(&simulation->scene.world);
+    simulation->clients = options->sessions;
+    cast_init(&simulation->cast, simulation->world);
+    simulation->cast.moved = simulation_moved;
+    simulation->cast.bored = simulation_bored;
+    simulation->cast.ended = simulation_ended;
+    simulation->cast.holder = simulation;
+    simulation->judge =
+        (struct judge){.scene = &simulation->scene, .world = simulation->world, .cast = &simulation->cast};
+    upstreams_open(simulation);
+    worker_open(simulation);
+    simulation->world->explain = simulation_explain;
+    simulation->world->holder = simulation;
+    listeners_open(simulation);
+    clients_enter(simulation);
+    event_init(&simulation->stop_event, stop_fire);
+    if (simulation->scene.end != SCENE_ENDS_WITH_CLIENTS) {
+        world_after(simulation->world, &simulation->stop_event, simulation->scene.end_us * 1000);
+    }
+}
+
+/* --- the end -------------------------------------------------------------------------------------------------------
+ */
+
+static void refuse_leftovers(const struct simulation *simulation) {
+    const struct world_counts *counts = &simulation->world->counts;
+    uint32_t left = counts->sockets + counts->listeners + counts->pipe_ends + counts->events + counts->rings +
+                    counts->requests + counts->buffers_out + simulation->world->connections;
+    if (left > 0) {
+        world_violation("left over: %u sockets, %u listening, %u ends of pipes, %u events, %u rings, %u requests in "
+                        "flight, %u receive buffers, %u connections",
+                        counts->sockets, counts->listeners, counts->pipe_ends, counts->events, counts->rings,
+                        counts->requests, counts->buffers_out, simulation->world->connections);
+    }
+}
+
+static void refuse_wrong_counts(const struct simulation *simulation) {
+    const struct engine_counters *counters = &simulation->worker.engine.counters;
+    uint64_t closed = 0;
+    for (int i = 0; i < CLOSE_REASONS; i++) {
+        closed += counters->sessions_closed[i];
+    }
+    if (closed != counters->sessions_opened || closed != simulation->judge.sessions) {
+        world_violation("%lu sessions were opened, %lu closed, %lu recorded", (unsigned long)counters->sessions_opened,
+                        (unsigned long)closed, (unsigned long)simulation->judge.sessions);
+    }
+    for (size_t i = 0; i < simulation->scene.upstreams_count; i++) {
+        for (size_t j = 0; j < simulation->upstreams[i].servers_count; j++) {
+            check(atomic_load(&simulation->upstreams[i].servers[j].active) == 0);
+        }
+    }
+    check(atomic_load(&simulation->process.active) == 0);
+}
+
+static void totals_add(struct simulation_totals *totals, const struct simulation *simulation) {
+    const struct engine *engine = &simulation->worker.engine;
+    totals->clients += simulation->clients;
+    totals->sessions += simulation->judge.sessions;
+    totals->paired += simulation->judge.paired;
+    for (int i = 0; i < CLOSE_REASONS; i++) {
+        totals->reasons[i] += simulation->judge.reasons[i];
+    }
+    totals->bytes += engine->counters.from_client_bytes + engine->counters.from_server_bytes;
+    totals->requests += simulation->world->requests_started;
+    totals->starved += engine->counters.starved;
+    totals->evacuations += engine->buffers.evacuations;
+    totals->promotions += engine->counters.splice_promotions;
+    totals->demotions += engine->counters.splice_demotions;
+    totals->retries += engine->counters.retries;
+}
+
+static void simulation_close(struct simulation *simulation) {
+    world_forget(simulation->world, &simulation->stop_event);
+    refuse_wrong_counts(simulation);
+    simulation->world->explain = NULL;
+    worker_finish(&simulation->worker);
+    world_run_out(simulation->world); /* whoever is left plays on without moonring */
+    for (size_t i = 0; i < simulation->scene.upstreams_count; i++) {
+        for (size_t j = 0; j < simulation->upstreams[i].servers_count; j++) {
+            host_close(&simulation->hosts[i][j]);
+        }
+        upstream_finish(&simulation->upstreams[i]);
+    }
+    refuse_leftovers(simulation);
+    judge_cast(&simulation->judge);
+    cast_finish(&simulation->cast);
+    world_destroy(simulation->world);
+}
+
+void simulation_run(const struct simulation_options *options, struct simulation_totals *totals) {
+    struct simulation *simulation = calloc(1, sizeof(*simulation));
+    check(simulation != NULL);
+    simulation_open(simulation, options);
+    worker_run(&simulation->worker);
+    totals_add(totals, simulation);
+    simulation_close(simulation);
+    free(simulation);
+}
+
+/* --- crashes -------------------------------------------------------------------------------------------------------
+ */
+
+static void write_text(const char *text) {
+    ssize_t written = write(STDERR_FILENO, text, strlen(text));
+    (void)written;
+}
+
+static void explain_crash(int signal_number) {
+    const char *again = world_again();
+    if (again != NULL) {
+        write_text("simulate: run it again: ");
+        write_text(again);
+        write_text("\n");
+    }
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
+void simulation_explain_crashes(void) {
+    signal(SIGABRT, explain_crash);
+    signal(SIGSEGV, explain_crash);
+}
