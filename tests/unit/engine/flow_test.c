@@ -146,6 +146,29 @@ Test(flow, whose_receiver_breaks_ends_and_tells_the_sender, .timeout = 20) {
     }
 }
 
+Test(flow, whose_receiver_takes_no_more_does_not_end_the_other_direction, .timeout = 20) {
+    struct service service;
+    service_init(&service);
+    service.unix_servers = true;
+    service.listener_config.timeouts.send_stall_ms = 200;
+    service_open(&service);
+    struct service_pair pair = service_pair(&service);
+    for (size_t sent = 0; !service_session(&service)->from_client.blocked;) {
+        sent += socket_fill(pair.client, sent);
+        service_turn(&service);
+    }
+    cr_assert_eq(shutdown(pair.server, SHUT_RD), 0);
+    socket_drain(pair.server); /* there is room now, but the next send fails */
+    service_wait(&service, service_session(&service)->from_client.ended);
+    uint64_t end_ms = deadline_after(600);
+    for (uint64_t offset = 0; deadline_left_ms(end_ms) > 0; offset += 10) {
+        socket_write(pair.server, offset, 10);
+        service_expect(&service, pair.client, offset, 10);
+        deadline_pause(20);
+    }
+    service_close(&service);
+}
+
 Test(flow, copies_where_the_receiver_cannot_do_without, .timeout = 20) {
     struct service service;
     service_init(&service);

@@ -70,7 +70,6 @@ static void request_take_buffer(struct request *request, uint16_t buffer, size_t
 
 static void request_take_buffers(struct request *request, uint16_t buffer, size_t size) {
     struct ring *ring = request->stage->ring;
-    request->largest = size > request->largest ? (uint32_t)size : request->largest;
     while (size > ring_buffer_size(ring, buffer)) {
         uint16_t after = ring_buffer_after(ring, buffer);
         size -= ring_buffer_size(ring, buffer);

@@ -21,7 +21,7 @@ struct stage {
     uint64_t now_us;
 };
 
-/* Requests: few. Buffers: as many as the options say. */
+/* Fails the test when the ring cannot be made. */
 void stage_open(struct stage *stage, const struct ring_options *options);
 /* With BUFFERS of BUFFER_SIZE. */
 void stage_open_plain(struct stage *stage);
@@ -52,7 +52,6 @@ struct request {
     int first_result;
     int result;            /* of the last completion */
     bool more;             /* the last completion said so */
-    uint32_t largest;      /* what one receive brought at the most */
     struct bytes received; /* copied from the buffers, which went back at once */
     bool keeps_buffers;    /* they do not go back */
     uint16_t kept[64];
