@@ -125,18 +125,23 @@ test: ## install what is missing and run every test
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/moonring $(TESTS)
 	@tests/run.sh $(TESTS)
 
-# One test at a time: with several, Criterion's own runner leaks 48 bytes and fails the run.
-asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer, with leaks
+# One unit test at a time: with several, Criterion's own runner leaks 48 bytes and fails the run.
+asan: ## unit tests, simulator and scenarios under AddressSanitizer and UndefinedBehaviorSanitizer, with leaks
 	@.ci/install build test
-	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan build/asan/moonring build/asan/tests/unit-tests build/asan/tests/scenario-tests
-	@MOONRING=build/asan/moonring TEST_JOBS=1 tests/run.sh build/asan/tests/unit-tests
-	@MOONRING=build/asan/moonring TEST_FILTER='$(SANITIZED)' tests/run.sh build/asan/tests/scenario-tests
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan $(ASAN_BUILT:%=build/asan/%)
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=release build/release/tests/scenario-tests
+	@TEST_JOBS=1 tests/run.sh build/asan/tests/unit-tests build/asan/tests/simulator-tests
+	@MOONRING=build/asan/moonring TEST_FILTER='$(UNDER_ASAN)' tests/run.sh build/release/tests/scenario-tests
+ASAN_BUILT = moonring tests/unit-tests tests/simulator-tests
+UNDER_ASAN = !(soak|fault)/*
 
+# ThreadSanitizer's own thread keeps the rights that user/* looks for, and databases and ssh add only time.
 tsan: ## scenarios with several workers under ThreadSanitizer
 	@.ci/install build test
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=tsan build/tsan/moonring
-	@$(MAKE) --no-print-directory -j$(JOBS) build/release/tests/scenario-tests
-	@MOONRING=build/tsan/moonring TEST_FILTER='$(SANITIZED)' tests/run.sh build/release/tests/scenario-tests
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=release build/release/tests/scenario-tests
+	@MOONRING=build/tsan/moonring TEST_FILTER='$(UNDER_TSAN)' tests/run.sh build/release/tests/scenario-tests
+UNDER_TSAN = !(user|ssh|postgres|nginx|redis|soak|fault|kernel_refusal)/*
 
 SEED ?= 1
 SEEDS ?= 1000

@@ -157,6 +157,7 @@ static void acceptor_count_waiting(struct acceptor *acceptor) {
 
 static void acceptor_cancel(struct acceptor *acceptor) {
     if (acceptor->accept_op.in_flight && !acceptor->cancel_op.in_flight) {
+        acceptor->armed_since_cancel = false;
         ring_cancel_fd(acceptor->engine->ring, &acceptor->cancel_op, acceptor->fd);
     }
 }
@@ -170,6 +171,7 @@ static void acceptor_arm(struct acceptor *acceptor) {
     acceptor->state = ACCEPTOR_ARMED;
     if (!acceptor->accept_op.in_flight) {
         acceptor->multishot = acceptor_may_take_many(acceptor);
+        acceptor->armed_since_cancel = true;
         ring_accept(acceptor->engine->ring, &acceptor->accept_op, acceptor->fd, acceptor->multishot);
     }
 }
@@ -286,8 +288,8 @@ static void acceptor_accepted(struct op *op, const struct completion *completion
 static void acceptor_cancelled(struct op *op, const struct completion *completion) {
     (void)completion;
     struct acceptor *acceptor = container_of(op, struct acceptor, cancel_op);
-    if (acceptor->state != ACCEPTOR_ARMED) {
-        acceptor_cancel(acceptor); /* it was armed again after this cancel had run */
+    if (acceptor->state != ACCEPTOR_ARMED && acceptor->armed_since_cancel) {
+        acceptor_cancel(acceptor);
     }
     acceptor_settle(acceptor);
 }

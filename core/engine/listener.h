@@ -37,13 +37,14 @@ struct acceptor {
     struct listener *listener;
     struct op accept_op;
     struct op cancel_op;
-    struct timer timer;    /* looks again while it is paused */
-    int fd;                /* the process' */
-    bool waiting;          /* counted in the process' quota */
-    uint8_t state;         /* enum acceptor_state */
-    bool multishot;        /* accept_op is */
-    uint64_t exhausted_us; /* when descriptors or memory ran out last; 0: never */
-    int *parked;           /* ours; accepted descriptors that wait for room, the first at parked_first */
+    struct timer timer;      /* looks again while it is paused */
+    int fd;                  /* the process' */
+    bool waiting;            /* counted in the process' quota */
+    uint8_t state;           /* enum acceptor_state */
+    bool multishot;          /* accept_op is */
+    bool armed_since_cancel; /* a cancel that is in flight may not have seen accept_op */
+    uint64_t exhausted_us;   /* when descriptors or memory ran out last; 0: never */
+    int *parked;             /* ours; accepted descriptors that wait for room, the first at parked_first */
     uint32_t parked_first;
     uint32_t parked_count;
     uint32_t parked_capacity;

@@ -15,6 +15,7 @@ enum {
     LONG_SESSIONS = 12,  /* of these, and */
     CROWD = 40,          /* that are slow together now and then */
     OPENED_TOGETHER = 4, /* of the others; then those that are open get a turn */
+    CROWD_BEFORE_SAMPLE_MS = 700,
     WAYS = 4,            /* from both families of sockets to both */
     TWO_DAYS = 172800,   /* the longest soak */
     WARM_UP_MAX = 60,    /* seconds */
@@ -48,7 +49,8 @@ struct soak {
     struct random random;
     uint64_t start_ms;
     uint64_t sample_ms; /* from one to the next */
-    bool crowd_came;    /* since the last sample */
+    uint64_t next_sample_ms;
+    bool crowd_came; /* since the last sample */
     uint64_t aborted;
     size_t heap_max; /* of all samples */
 };
@@ -113,7 +115,7 @@ static void expect_nothing_left(const struct sample *sample, const struct sample
 /* Of most kinds of session many are open at any moment: the quick ones are drawn more often. */
 enum kind { SHORT, HALF_CLOSE, CUT, SLOW_READER, BULK, SECOND_TRY, NOBODY, ABORT, KINDS };
 
-static const uint32_t kind_percent[KINDS] = {[SHORT] = 40, [HALF_CLOSE] = 10, [CUT] = 15,   [SLOW_READER] = 5,
+static const uint32_t kind_percent[KINDS] = {[SHORT] = 40, [HALF_CLOSE] = 10, [CUT] = 17,   [SLOW_READER] = 3,
                                              [BULK] = 5,   [SECOND_TRY] = 10, [NOBODY] = 5, [ABORT] = 10};
 
 static enum kind kind_draw(struct random *random) {
@@ -146,9 +148,9 @@ static void scripts_draw(struct random *random, enum kind kind, struct script *c
         server->receive_max = random_size(random, 20);
         break;
     case SLOW_READER:
-        server->send_size = random_between(random, MIB, 8 * MIB);
+        server->send_size = random_between(random, MIB, 6 * MIB);
         server->write_size = random_chance(random, 50) ? 4 * KIB : 64 * KIB; /* queued, or spliced */
-        client->read_pause_ms = 20;
+        client->read_pause_ms = 10;
         break;
     case BULK:
         server->send_size = random_between(random, 4 * MIB, 32 * MIB);
@@ -198,7 +200,7 @@ static void long_sessions_begin(struct soak *soak) {
  * move bytes to the heap. */
 static void crowd_begin(struct soak *soak) {
     struct script script = script_sending(MIB);
-    script.read_pause_ms = 400;
+    script.read_pause_ms = 100;
     for (size_t index = 0; index < CROWD; index++) {
         traffic_open(&soak->traffic, soak->ways[WAYS - 1], &script, &script);
     }
@@ -210,7 +212,8 @@ static void sessions_begin(struct soak *soak) {
     for (size_t index = 0; index < OPENED_TOGETHER && soak->traffic.active < most; index++) {
         session_begin(soak);
     }
-    if (!soak->crowd_came && soak->traffic.active <= SESSIONS_MAX - CROWD) {
+    bool soon = deadline_now_ms() + CROWD_BEFORE_SAMPLE_MS >= soak->next_sample_ms;
+    if (soon && !soak->crowd_came && soak->traffic.active <= SESSIONS_MAX - CROWD) {
         crowd_begin(soak);
         soak->crowd_came = true;
     }
@@ -227,14 +230,14 @@ static void look(struct soak *soak, const struct sample *start, const char *when
 static void load_run(struct soak *soak, const struct sample *start, const char *when, uint64_t seconds) {
     uint64_t now_ms = deadline_now_ms();
     uint64_t end_ms = now_ms + seconds * 1000;
-    uint64_t next_sample_ms = now_ms + soak->sample_ms;
+    soak->next_sample_ms = now_ms + soak->sample_ms;
     long_sessions_begin(soak);
     for (; now_ms < end_ms; now_ms = deadline_now_ms()) {
         sessions_begin(soak);
         traffic_turn(&soak->traffic, 10);
-        if (now_ms >= next_sample_ms) {
+        if (now_ms >= soak->next_sample_ms) {
             look(soak, start, when);
-            next_sample_ms += soak->sample_ms;
+            soak->next_sample_ms += soak->sample_ms;
         }
     }
 }
