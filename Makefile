@@ -48,13 +48,13 @@ ENGINE  := $(filter-out $(SEAM),$(wildcard core/engine/*.c))
 PROGRAM := $(filter-out core/program/main.c,$(wildcard core/program/*.c))
 LIBRARY := $(BASE) $(CONFIG) $(ENGINE) $(SEAM) $(PROGRAM)
 SUPPORT := $(wildcard tests/support/*.c)
-UNIT    := $(wildcard tests/unit/*/*.c)
+UNIT    := $(filter-out tests/unit/lua/%,$(wildcard tests/unit/*/*.c))
 SCENARIO := $(wildcard tests/scenario/*.c)
 # The simulator: the engine on the fake. recorder.c stands in for the access log. Its tests also run what the fake
 # promises (conformance.c) on the kernel itself.
 SIMULATION := $(filter-out %/main.c %_test.c tests/simulate/conformance%,$(wildcard tests/simulate/*.c)) \
               $(BASE) $(filter-out core/engine/access_log.c,$(ENGINE))
-SIMULATION_TESTS := $(wildcard tests/simulate/*_test.c) tests/simulate/conformance.c
+SIMULATION_TESTS := $(wildcard tests/simulate/*_test.c) tests/simulate/conformance.c tests/support/thread_sanitizer.c
 BENCH   := $(wildcard tests/bench/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -128,19 +128,23 @@ test: ## install what is missing and run every test
 # One unit test at a time: with several, Criterion's own runner leaks 48 bytes and fails the run.
 asan: ## unit tests, simulator and scenarios under AddressSanitizer and UndefinedBehaviorSanitizer, with leaks
 	@.ci/install build test
-	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan $(ASAN_BUILT:%=build/asan/%)
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan $(SANITIZED:%=build/asan/%)
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=release build/release/tests/scenario-tests
 	@TEST_JOBS=1 tests/run.sh build/asan/tests/unit-tests build/asan/tests/simulator-tests
 	@MOONRING=build/asan/moonring TEST_FILTER='$(UNDER_ASAN)' tests/run.sh build/release/tests/scenario-tests
-ASAN_BUILT = moonring tests/unit-tests tests/simulator-tests
+SANITIZED = moonring tests/unit-tests tests/simulator-tests
 UNDER_ASAN = !(soak|fault)/*
 
-# ThreadSanitizer's own thread keeps the rights that user/* looks for, and databases and ssh add only time.
-tsan: ## scenarios with several workers under ThreadSanitizer
+# What has several threads, and of the simulator, which has one, only a little. ThreadSanitizer's own thread keeps the rights
+# that user/* looks for; databases and ssh add only time.
+tsan: ## unit tests, simulator and scenarios with several workers under ThreadSanitizer
 	@.ci/install build test
-	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=tsan build/tsan/moonring
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=tsan $(SANITIZED:%=build/tsan/%)
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=release build/release/tests/scenario-tests
+	@TEST_FILTER='$(UNDER_TSAN_UNIT)' tests/run.sh build/tsan/tests/unit-tests
+	@TEST_FILTER='*/!(*fifty_thousand*)' tests/run.sh build/tsan/tests/simulator-tests
 	@MOONRING=build/tsan/moonring TEST_FILTER='$(UNDER_TSAN)' tests/run.sh build/release/tests/scenario-tests
+UNDER_TSAN_UNIT = @(ring*|kernel|access_log*|server|session|flow|listener|worker|zero_copy|buffer|log|demo_server)/*
 UNDER_TSAN = !(user|ssh|postgres|nginx|redis|soak|fault|kernel_refusal)/*
 
 SEED ?= 1
