@@ -192,7 +192,9 @@ install: all ## install below $(DESTDIR)$(PREFIX), with a systemd unit and a sec
 	install -m 755 $(BUILD)/moonring $(DESTDIR)$(PREFIX)/bin/moonring
 	sed 's|@PREFIX@|$(PREFIX)|g' core/program/moonring.service.in > $(DESTDIR)$(PREFIX)/lib/systemd/system/moonring.service
 	install -m 644 core/program/moonring.seccomp.json $(SHARE)/moonring/seccomp.json
-	install -m 644 README.md config/README.md $(SHARE)/doc/moonring/
+	install -m 644 README.md $(SHARE)/doc/moonring/README.md
+	install -m 644 config/README.md $(SHARE)/doc/moonring/configuration.md
+	install -m 644 core/program/README.md $(SHARE)/doc/moonring/operating.md
 	test -e $(DESTDIR)/etc/moonring/moonring.yaml || install -m 644 core/program/moonring.yaml $(DESTDIR)/etc/moonring/moonring.yaml
 
 clean: ## remove what was built (this variant)
