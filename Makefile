@@ -16,7 +16,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
             -Wwrite-strings -Wcast-qual -Wformat=2 -Wimplicit-fallthrough -Wswitch-enum -Werror
 HARDENING := -fstack-protector-strong -fPIE
-CPPFLAGS += -D_GNU_SOURCE -Icore -I.
+CPPFLAGS += -D_GNU_SOURCE -Icore -I. $(shell pkg-config --cflags luajit 2>/dev/null)
 COMMON   := -std=gnu11 -g -pthread $(WARNINGS) $(HARDENING)
 
 FLAGS_release  := -O2 -D_FORTIFY_SOURCE=2 -fno-plt
@@ -42,13 +42,15 @@ TEST_LIBS   := -lcriterion
 BASE    := $(wildcard core/base/*.c)
 PROTOCOL := $(wildcard core/protocol/*.c)
 CONFIG  := $(wildcard config/*.c)
+# The ground of the filters to come: tested, not yet part of the program.
+LUA     := $(wildcard lua/*.c)
 # The seam: ring.c and kernel.c are what a fake stands in for (tests/simulate).
 SEAM    := core/engine/ring.c core/engine/kernel.c
 ENGINE  := $(filter-out $(SEAM),$(wildcard core/engine/*.c))
 PROGRAM := $(filter-out core/program/main.c,$(wildcard core/program/*.c))
 LIBRARY := $(BASE) $(CONFIG) $(ENGINE) $(SEAM) $(PROGRAM)
 SUPPORT := $(wildcard tests/support/*.c)
-UNIT    := $(filter-out tests/unit/lua/%,$(wildcard tests/unit/*/*.c))
+UNIT    := $(wildcard tests/unit/*/*.c)
 SCENARIO := $(wildcard tests/scenario/*.c)
 # The simulator: the engine on the fake. recorder.c stands in for the access log. Its tests also run what the fake
 # promises (conformance.c) on the kernel itself.
@@ -73,8 +75,11 @@ all: $(BUILD)/moonring ## build build/release/moonring (VARIANT=debug|asan|tsan|
 $(BUILD)/moonring: $(call objects,core/program/main.c $(LIBRARY))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/tests/unit-tests: $(call objects,$(UNIT) $(SUPPORT) $(PROTOCOL) $(LIBRARY))
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+$(BUILD)/tests/unit-tests: $(call objects,$(UNIT) $(SUPPORT) $(PROTOCOL) $(LUA) $(LIBRARY))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lluajit-5.1 $(TEST_LIBS)
+
+# .incbin is not a dependency that the compiler would tell.
+$(BUILD)/lua/embed.o: $(wildcard lua/moonring/*.lua)
 
 $(BUILD)/tests/scenario-tests: $(call objects,$(SCENARIO) $(SUPPORT) $(BASE))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)

@@ -506,7 +506,10 @@ int control_run(const struct config *config) {
                               .signal_fd = signals_open(),
                               .ended_fd = kernel_event_open()};
     struct error error;
-    check(control.signal_fd >= 0 && control.ended_fd >= 0);
+    if (control.signal_fd < 0 || control.ended_fd < 0) {
+        log_error("no file descriptor left to begin with: raise `ulimit -n` (systemd: LimitNOFILE=)");
+        return 1;
+    }
     check(sem_init(&control.ready, 0, 0) == 0);
     check(sem_init(&control.reports, 0, 0) == 0);
     if (!control_start(&control, &error)) {
