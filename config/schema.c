@@ -201,7 +201,7 @@ static const struct key server_keys[] = {
      .type = KEY_BOOL,
      VALUE(config_server, backup),
      .fallback = "false",
-     .help = "used only when every other server is out"},
+     .help = "used when every other server was tried or is full; retry.attempts must reach that far"},
     {.name = NULL},
 };
 const struct section server_section = {

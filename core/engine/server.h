@@ -19,6 +19,7 @@ struct server {
     _Atomic uint32_t active;          /* sessions that connect or are connected */
     _Atomic uint64_t connected_total; /* tries that succeeded */
     _Atomic uint64_t failed_total;    /* tries that did not */
+    atomic_bool failing;              /* the last try failed, and that was logged */
 };
 
 /* Counts one more session, unless the server has connections_max already: then false. */

@@ -1,5 +1,7 @@
 #include "engine/session.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -174,7 +176,24 @@ static void session_connect(struct session *session) {
     session_hurry(session);
 }
 
+/* A server that begins to fail is worth one line, and so is one that comes back. */
+static void session_report_failure(const struct session *session) {
+    if (!atomic_exchange(&session->server->failing, true)) {
+        log_warn("upstream %s: server %s does not answer: %s", session->settings->upstream->name, session->server->name,
+                 session->error);
+    }
+    log_debug("upstream %s: server %s: %s", session->settings->upstream->name, session->server->name, session->error);
+}
+
+static void session_report_success(const struct session *session) {
+    if (atomic_load_explicit(&session->server->failing, memory_order_relaxed) &&
+        atomic_exchange(&session->server->failing, false)) {
+        log_info("upstream %s: server %s answers again", session->settings->upstream->name, session->server->name);
+    }
+}
+
 static void session_relay(struct session *session) {
+    session_report_success(session);
     atomic_fetch_add_explicit(&session->server->connected_total, 1, memory_order_relaxed);
     session->connected_us = session->engine->now_us;
     session->error = NULL; /* of earlier tries */
@@ -213,6 +232,7 @@ static void session_try_failed(struct session *session, int number) {
     engine->counters.connects_failed++;
     atomic_fetch_add_explicit(&session->server->failed_total, 1, memory_order_relaxed);
     session->error = session->timed_out ? "connect timed out" : error_name(-number);
+    session_report_failure(session);
     kernel_close(session->backend.fd);
     session->backend.fd = -1;
     session->deadline_us = 0;

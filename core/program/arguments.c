@@ -22,18 +22,21 @@ struct command_row {
 
 static const struct command_row COMMANDS[] = {
     [COMMAND_NONE] = {"", "", "moonring COMMAND [OPTIONS]", ""},
-    [COMMAND_RUN] = {"run", "relay connections until a signal ends it",
-                     "moonring run -c FILE [--print-config]\n"
-                     "moonring run -l ADDR[,ADDR...] -t ADDR[,ADDR...] [--print-config]",
-                     ADDRESSES_HELP
-                     "\nexamples:\n"
-                     "  moonring run -c /etc/moonring/moonring.yaml\n"
-                     "  moonring run -l :5432 -t 10.0.0.11:5432,10.0.0.12:5432\n"
-                     "  moonring run -l 127.0.0.1:6379 -t unix:/run/redis/redis.sock\n"
-                     "\nsignals:\n"
-                     "  TERM INT  drain: accept nothing new, let sessions end; a second one stops at once\n"
-                     "  USR1      open the logs again\n"
-                     "  USR2      print sessions and counters\n"},
+    [COMMAND_RUN] =
+        {"run", "relay connections until a signal ends it",
+         "moonring run -c FILE [--print-config]\n"
+         "moonring run -l ADDR[,ADDR...] -t ADDR[,ADDR...] [--print-config]",
+         ADDRESSES_HELP
+         "\nexamples:\n"
+         "  moonring run -c /etc/moonring/moonring.yaml\n"
+         "  moonring run -l :5432 -t 10.0.0.11:5432,10.0.0.12:5432\n"
+         "  moonring run -l 127.0.0.1:6379 -t unix:/run/redis/redis.sock\n"
+         "\nsignals:\n"
+         "  TERM  drain: accept nothing new, let sessions end; a second one stops at once\n"
+         "  INT   stop at once\n"
+         "  USR1  open the logs again\n"
+         "  USR2  print sessions and counters to the error log\n"
+         "\nwithout a file there is one worker; with one, a worker for each CPU unless it says otherwise\n"},
     [COMMAND_CHECK] = {"check", "tell every mistake in a configuration, and change nothing",
                        "moonring check -c FILE [--as PATH]",
                        "\nexamples:\n"

@@ -286,13 +286,14 @@ static void control_stop(struct control *control, bool now) {
 
 static void control_reopen_logs(struct control *control) {
     struct error error;
-    if (!log_reopen(&error)) {
+    if (log_reopen(&error)) {
+        log_info("error log: opened again");
+    } else {
         log_error("%s", error.text);
     }
     if (control->access_log != NULL) {
         access_log_reopen(control->access_log);
     }
-    log_info("logs are opened again");
 }
 
 static void control_report(struct control *control) {

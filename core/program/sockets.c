@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { IN_USE_LOOKS = 20 }; /* of 50 ms */
 
 /* --- explaining ------------------------------------------------------------------------------------------------- */
 
@@ -30,6 +33,8 @@ static const char *bind_advice(int number) {
     case EMFILE:
     case ENFILE:
         return "no descriptor is left: raise `ulimit -n` (systemd: LimitNOFILE=)";
+    case ENOTSOCK:
+        return "a file that is no socket is there: move it away or choose another path";
     default:
         return "see bind(2)";
     }
@@ -52,12 +57,13 @@ static bool has_path(const struct address *address) {
     return address_is_unix(address) && address->local.sun_path[0] != '\0';
 }
 
+static bool is_socket(const char *path) {
+    struct stat status;
+    return lstat(path, &status) < 0 || S_ISSOCK(status.st_mode); /* what is gone by now is no obstacle */
+}
+
 /* A socket file that nobody listens on any more is left behind by every program that was killed. */
 static bool remove_if_stale(const struct address *address) {
-    struct stat status;
-    if (lstat(address->local.sun_path, &status) < 0 || !S_ISSOCK(status.st_mode)) {
-        return false;
-    }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return false;
@@ -99,15 +105,34 @@ static bool set_rights(struct listening_socket *socket, const struct config_bind
 
 /* --- binding ---------------------------------------------------------------------------------------------------- */
 
+static int bind_once(int fd, const struct address *address, const struct kernel_listen_options *options) {
+    int result = kernel_bind(fd, address, options);
+    if (result != -EADDRINUSE || !has_path(address)) {
+        return result;
+    }
+    if (!is_socket(address->local.sun_path)) {
+        return -ENOTSOCK;
+    }
+    return remove_if_stale(address) ? kernel_bind(fd, address, options) : result;
+}
+
+/* The kernel takes apart the ring of a killed process after its end: until then its addresses are in use. */
+static int bind_patiently(int fd, const struct address *address, const struct kernel_listen_options *options) {
+    const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
+    int result = bind_once(fd, address, options);
+    for (int look = 0; result == -EADDRINUSE && look < IN_USE_LOOKS; look++) {
+        nanosleep(&pause, NULL);
+        result = bind_once(fd, address, options);
+    }
+    return result;
+}
+
 static int open_and_bind(const struct address *address, const struct kernel_listen_options *options) {
     int fd = kernel_socket(address_family(address));
     if (fd < 0) {
         return fd;
     }
-    int result = kernel_bind(fd, address, options);
-    if (result == -EADDRINUSE && has_path(address) && remove_if_stale(address)) {
-        result = kernel_bind(fd, address, options);
-    }
+    int result = bind_patiently(fd, address, options);
     if (result < 0) {
         kernel_close(fd);
         return result;
