@@ -61,7 +61,7 @@ BENCH   := $(wildcard tests/bench/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all run test asan tsan simulate fuzz coverage bench fmt lint install clean distclean help FORCE
+.PHONY: all run test asan tsan simulate fuzz coverage soak bench fmt lint install clean distclean help FORCE
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -158,6 +158,18 @@ SESSIONS ?= 100
 simulate: ## run the engine in a simulated world: SEED=first SEEDS=count SESSIONS=of each seed
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/simulator
 	@$(BUILD)/tests/simulator --seed $(SEED) --seeds $(SEEDS) --sessions $(SESSIONS)
+
+COVERED = moonring tests/unit-tests tests/scenario-tests
+coverage: ## which lines the unit tests and scenarios run, the worst file last; what of flow.c and session.c did not run
+	@.ci/install build test
+	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=coverage $(COVERED:%=build/coverage/%)
+	@TEST_FILTER='!(soak)/*' tests/coverage.sh build/coverage build/coverage/tests/unit-tests build/coverage/tests/scenario-tests
+
+SECONDS ?= 1800
+soak: ## mixed load for SECONDS=1800: descriptors, memory and objects must stay as they are
+	@.ci/install build test
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/scenario-tests
+	@SOAK_SECONDS=$(SECONDS) TEST_FILTER='soak/*' tests/run.sh $(BUILD)/tests/scenario-tests
 
 bench: ## compare with HAProxy and nginx: throughput, latency, CPU and memory (about 6 minutes)
 	@.ci/install build bench
