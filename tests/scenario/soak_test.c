@@ -28,13 +28,13 @@ enum {
  * may be open in moonring for some milliseconds more. */
 enum {
     BOUND_SESSIONS = SESSIONS_MAX + 32,
-    BOUND_BUFFERS = 2 * 256,                            /* both workers' rings */
+    BOUND_BUFFERS = 2 * 128,                            /* both workers' rings */
     BOUND_PIPES = 2 * 64,                               /* both workers' pools */
     BOUND_HEAP = BOUND_SESSIONS * 2 * (128 + 16) * KIB, /* two full flows a session, and a buffer more for each */
     /* After the warm-up, besides what the allocator keeps of the largest heap that there was: slabs of a larger crowd
      * than before, receive buffers and the access log's queues where they had not been used yet. In half an hour less
-     * than 10 bytes for each session. */
-    BOUND_GROWTH_KIB = 4 * KIB,
+     * than 15 bytes for each session. */
+    BOUND_GROWTH_KIB = 8 * KIB,
 };
 
 struct soak {
