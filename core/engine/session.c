@@ -10,7 +10,7 @@ static void session_fired(struct timer *timer);
 static void session_connect(struct session *session);
 static void session_connect_done(struct op *op, const struct completion *completion);
 static void session_client_cancelled(struct op *op, const struct completion *completion);
-static void session_backend_cancelled(struct op *op, const struct completion *completion);
+static void session_server_cancelled(struct op *op, const struct completion *completion);
 
 static void session_enter(struct session *session, enum session_state state, const char *doing) {
     session->state = (uint8_t)state;
@@ -22,7 +22,7 @@ static void session_enter(struct session *session, enum session_state state, con
 /* Asked for at once: a client that is gone has no address any more. */
 static void session_note_peer(struct session *session) {
     struct address address;
-    if (session->engine->access_log == NULL || kernel_peer_address(session->client.fd, &address) < 0) {
+    if (session->engine->access_log == NULL || kernel_peer_address(session->client_end.fd, &address) < 0) {
         return;
     }
     session->peer.family = (sa_family_t)address_family(&address);
@@ -40,12 +40,12 @@ static void session_init(struct session *session, struct engine *engine) {
     link_init(&session->link);
     timer_init(&session->timer, session_fired);
     op_init(&session->connect_op, &session->owner, session_connect_done);
-    op_init(&session->client.cancel_op, &session->owner, session_client_cancelled);
-    op_init(&session->backend.cancel_op, &session->owner, session_backend_cancelled);
+    op_init(&session->client_end.cancel_op, &session->owner, session_client_cancelled);
+    op_init(&session->server_end.cancel_op, &session->owner, session_server_cancelled);
     flow_init(&session->from_client, false);
     flow_init(&session->from_server, true);
-    session->client.fd = -1;
-    session->backend.fd = -1;
+    session->client_end.fd = -1;
+    session->server_end.fd = -1;
     session->peer.family = AF_UNSPEC;
 }
 
@@ -58,7 +58,7 @@ bool session_open(struct engine *engine, struct listener *listener, const struct
     session_init(session, engine);
     session->listener = listener;
     session->settings = settings;
-    session->client.fd = fd;
+    session->client_end.fd = fd;
     session->id = engine->next_session_id++;
     list_append(&engine->sessions, &session->link);
     engine->sessions_count++;
@@ -127,7 +127,7 @@ static void session_look_later(struct session *session) {
 
 static void session_start_connect(struct session *session) {
     session->look_us = UINT64_MAX;
-    ring_connect(session->engine->ring, &session->connect_op, session->backend.fd, &session->server->address);
+    ring_connect(session->engine->ring, &session->connect_op, session->server_end.fd, &session->server->address);
 }
 
 /* Closing would give the client's descriptor to the next client, who would find none for a server either, and so on:
@@ -163,7 +163,7 @@ static void session_connect(struct session *session) {
     if (address_is_unix(address)) {
         kernel_set_nonblocking(fd, true);
     }
-    session->backend.fd = fd;
+    session->server_end.fd = fd;
     session->tries++;
     session->timed_out = false;
     session->look_ms = 0;
@@ -199,7 +199,7 @@ static void session_relay(struct session *session) {
     session->error = NULL; /* of earlier tries */
     session->look_ms = 0;
     if (address_is_unix(&session->server->address)) {
-        kernel_set_nonblocking(session->backend.fd, false);
+        kernel_set_nonblocking(session->server_end.fd, false);
     }
     if (session->retry != NULL) {
         slab_give(&session->engine->retries_slab, session->retry);
@@ -233,8 +233,8 @@ static void session_try_failed(struct session *session, int number) {
     atomic_fetch_add_explicit(&session->server->failed_total, 1, memory_order_relaxed);
     session->error = session->timed_out ? "connect timed out" : error_name(-number);
     session_report_failure(session);
-    kernel_close(session->backend.fd);
-    session->backend.fd = -1;
+    kernel_close(session->server_end.fd);
+    session->server_end.fd = -1;
     session->deadline_us = 0;
     bool again = session->tries < session->settings->upstream->retry_attempts && session_remember_try(session);
     session_leave_server(session);
@@ -250,7 +250,7 @@ static void session_try_failed(struct session *session, int number) {
 /* Goes on when both the connect and a cancel of it are over: a descriptor must not be closed, and its number used
  * again, while a cancel by that number is on its way. */
 static void session_connect_settled(struct session *session) {
-    if (session->owner.closing || session->connect_op.in_flight || session->backend.cancel_op.in_flight) {
+    if (session->owner.closing || session->connect_op.in_flight || session->server_end.cancel_op.in_flight) {
         return;
     }
     if (session->connect_result == 0) {
@@ -269,9 +269,9 @@ static void session_connect_done(struct op *op, const struct completion *complet
     session_connect_settled(session);
 }
 
-static void session_backend_cancelled(struct op *op, const struct completion *completion) {
+static void session_server_cancelled(struct op *op, const struct completion *completion) {
     (void)completion;
-    struct session *session = container_of(op, struct session, backend.cancel_op);
+    struct session *session = container_of(op, struct session, server_end.cancel_op);
     if (session->state == SESSION_CONNECTING) {
         session_connect_settled(session);
     }
@@ -288,8 +288,8 @@ bool session_set_nonblocking(struct session *session, bool nonblocking) {
     if (session->nonblocking == nonblocking) {
         return true;
     }
-    if (kernel_set_nonblocking(session->client.fd, nonblocking) < 0 ||
-        kernel_set_nonblocking(session->backend.fd, nonblocking) < 0) {
+    if (kernel_set_nonblocking(session->client_end.fd, nonblocking) < 0 ||
+        kernel_set_nonblocking(session->server_end.fd, nonblocking) < 0) {
         return false;
     }
     session->nonblocking = nonblocking;
@@ -309,13 +309,13 @@ void session_source_over(struct session *session, struct flow *flow, int result)
 }
 
 static enum close_reason reset_reason(const struct session *session) {
-    return session->client.reset ? CLOSE_CLIENT_RESET : CLOSE_SERVER_RESET;
+    return session->client_end.reset ? CLOSE_CLIENT_RESET : CLOSE_SERVER_RESET;
 }
 
 /* A reset overtakes data: it is passed on only when the receiver's kernel has acknowledged all that was delivered.
  * (A reset at once destroyed all but 4 KiB of 3 MB.) */
 static void session_look_at_unsent(struct session *session) {
-    struct endpoint *receiver = session->client.reset ? &session->backend : &session->client;
+    struct endpoint *receiver = session->client_end.reset ? &session->server_end : &session->client_end;
     int unsent = receiver->reset ? 0 : kernel_unsent(receiver->fd);
     if (unsent <= 0) {
         session_close(session, reset_reason(session));
@@ -337,7 +337,7 @@ static void session_pass_reset(struct session *session) {
 void session_flow_ended(struct session *session, struct flow *flow) {
     struct flow *other = flow->from_server ? &session->from_client : &session->from_server;
     if (session->state != SESSION_RELAYING) {
-        if (session->client.reset && session->backend.reset) {
+        if (session->client_end.reset && session->server_end.reset) {
             session_close(session, reset_reason(session)); /* RESETTING: the receiver is gone too */
         }
         return;
@@ -438,15 +438,15 @@ void session_hurry(struct session *session) {
 }
 
 static void session_connect_too_slow(struct session *session) {
-    if (session->backend.fd < 0) {
+    if (session->server_end.fd < 0) {
         session_close(session, CLOSE_RESOURCES);
         return;
     }
     session->deadline_us = UINT64_MAX;
     session->look_us = UINT64_MAX;
     session->timed_out = true;
-    if (!session->backend.cancel_op.in_flight) {
-        ring_cancel_fd(session->engine->ring, &session->backend.cancel_op, session->backend.fd);
+    if (!session->server_end.cancel_op.in_flight) {
+        ring_cancel_fd(session->engine->ring, &session->server_end.cancel_op, session->server_end.fd);
     }
 }
 
@@ -542,14 +542,14 @@ static bool closing_cuts(const struct session *session, const struct flow *flow)
 /* Who lost bytes that we had taken, or whose other side broke, is told so by a RST: a FIN would say that the stream
  * was complete. */
 static void endpoint_decide_end(struct session *session, struct flow *flow) {
-    bool broken = session->client.reset || session->backend.reset;
+    bool broken = session->client_end.reset || session->server_end.reset;
     flow_sink(flow)->cut = broken || flow_undelivered(flow) > 0 || closing_cuts(session, flow);
 }
 
 static void endpoint_cancel(struct session *session, struct endpoint *endpoint, const struct flow *to,
                             const struct flow *from) {
     bool in_flight = from->recv_op.in_flight || to->send_op.in_flight ||
-                     (endpoint == &session->backend && session->connect_op.in_flight);
+                     (endpoint == &session->server_end && session->connect_op.in_flight);
     if (in_flight && !endpoint->cancel_op.in_flight) {
         ring_cancel_fd(session->engine->ring, &endpoint->cancel_op, endpoint->fd);
     }
@@ -568,8 +568,8 @@ void session_close(struct session *session, enum close_reason reason) {
     endpoint_decide_end(session, &session->from_client);
     endpoint_decide_end(session, &session->from_server);
     session_log(session);
-    endpoint_cancel(session, &session->client, &session->from_server, &session->from_client);
-    endpoint_cancel(session, &session->backend, &session->from_client, &session->from_server);
+    endpoint_cancel(session, &session->client_end, &session->from_server, &session->from_client);
+    endpoint_cancel(session, &session->server_end, &session->from_client, &session->from_server);
     owner_close(&session->owner);
 }
 
@@ -590,8 +590,8 @@ static void session_release(struct owner *owner) {
     struct listener *listener = session->listener;
     flow_finish(&session->from_client);
     flow_finish(&session->from_server);
-    endpoint_close(&session->client);
-    endpoint_close(&session->backend);
+    endpoint_close(&session->client_end);
+    endpoint_close(&session->server_end);
     session_leave_server(session);
     if (session->retry != NULL) {
         slab_give(&engine->retries_slab, session->retry);
@@ -622,7 +622,7 @@ void session_describe(const struct session *session, struct bytes *out) {
     uint64_t now_us = session->engine->now_us;
     char client[ADDRESS_TEXT_MAX] = "-";
     struct address address;
-    if (kernel_peer_address(session->client.fd, &address) == 0) {
+    if (kernel_peer_address(session->client_end.fd, &address) == 0) {
         address_format(&address, client, sizeof client);
     }
     bytes_printf(out, "session %lu worker=%u listener=%s client=", (unsigned long)session->id, session->engine->number,

@@ -1,7 +1,8 @@
 /* A client connection and its server connection, from accept to release.
  *
  *   CONNECTING --connected--> RELAYING --both flows ended--> CLOSING --nothing in flight--> released
- *        '--- no server, timeout ---'--- error, timeout, stop ---^
+ *        |                        '--one side was reset--> RESETTING --the other has all--^
+ *        '--- no server, timeout, stop ---------------------------------------------------^
  */
 #ifndef MOONRING_ENGINE_SESSION_H
 #define MOONRING_ENGINE_SESSION_H
@@ -36,10 +37,10 @@ struct session {
     struct listener *listener;
     const struct settings *settings;
     struct timer timer; /* set to the earliest deadline or before it */
-    struct endpoint client;
-    struct endpoint backend; /* the connection to `server` */
-    struct server *server;   /* counted in server->active; NULL: none */
-    struct retry *retry;     /* ours; NULL: none */
+    struct endpoint client_end;
+    struct endpoint server_end; /* the connection to `server` */
+    struct server *server;      /* counted in server->active; NULL: none */
+    struct retry *retry;        /* ours; NULL: none */
     struct flow from_client;
     struct flow from_server;
     struct op connect_op;
@@ -87,12 +88,12 @@ static inline struct session *session_of(struct flow *flow) {
 
 static inline struct endpoint *flow_source(struct flow *flow) {
     struct session *session = session_of(flow);
-    return flow->from_server ? &session->backend : &session->client;
+    return flow->from_server ? &session->server_end : &session->client_end;
 }
 
 static inline struct endpoint *flow_sink(struct flow *flow) {
     struct session *session = session_of(flow);
-    return flow->from_server ? &session->client : &session->backend;
+    return flow->from_server ? &session->client_end : &session->server_end;
 }
 
 /* A byte moved: timeouts of inactivity begin anew. */
