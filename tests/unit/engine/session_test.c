@@ -378,7 +378,7 @@ static struct service_pair broken_pair(struct service *service) {
     socket_write(pair.client, 0, UNDER_WAY);
     service_wait(service, service_session(service)->from_client.bytes == UNDER_WAY);
     kernel_reset(pair.client);
-    service_wait(service, service_session(service)->client.reset);
+    service_wait(service, service_session(service)->client_end.reset);
     return pair;
 }
 
