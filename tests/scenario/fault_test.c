@@ -307,7 +307,7 @@ static bool starts_with(rlim_t descriptors, bool *no_ring) {
 
 /* One more descriptor at a time: at first there is none for the first ring, then none for one of the later ones. */
 Test(fault, of_a_ring_that_cannot_be_made_on_one_of_four_workers_ends_the_process_and_says_why, .timeout = 60) {
-    enum { LEAST = 5, MOST = 64 };
+    enum { LEAST = 4, MOST = 64 };
     size_t without_ring = 0;
     bool no_ring;
     rlim_t descriptors = LEAST;

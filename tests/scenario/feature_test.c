@@ -143,28 +143,6 @@ Test(feature, splice_off_never_splices, .timeout = 60) {
     moonring_stop(&moonring);
 }
 
-/* A pipe is held while a slow receiver leaves bytes in it; there are 64. */
-Test(feature, splice_makes_way_for_receiving_when_every_pipe_is_taken, .timeout = 60) {
-    enum { PAIRS = 66 };
-    struct moonring moonring;
-    struct peer_listener listener;
-    static struct pair pairs[PAIRS];
-    static size_t sent[PAIRS];
-    moonring_start_web(&moonring, &listener, "", "process: {workers: 1}\n");
-    for (size_t index = 0; index < PAIRS; index++) {
-        pair_open(&pairs[index], moonring.address, &listener);
-        peer_relay(&pairs[index].client, &pairs[index].server, 4 * MIB);
-    }
-    for (size_t index = 0; index < PAIRS; index++) {
-        sent[index] = peer_send_until_stuck(&pairs[index].client, 64 * MIB);
-    }
-    cr_assert(moonring_counter(&moonring, "moonring_pipes_open") == 64);
-    cr_assert(moonring_counter(&moonring, "moonring_splice_demotions_total") > 0);
-    for (size_t index = 0; index < PAIRS; index++) {
-        peer_expect_pattern(&pairs[index].server, sent[index]);
-    }
-}
-
 /* splice(2) stops in front of urgent data as if nothing more came. Its byte is out of band and not relayed; all others
  * are, and the end comes behind them. */
 static void urgent_byte_within_bulk(struct pair *pair) {

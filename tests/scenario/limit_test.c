@@ -66,6 +66,17 @@ static void expect_no_spin(const struct moonring *moonring) {
     cr_assert(cpu_ns < 200000000, "it used %lu ns of CPU in a second of waiting", cpu_ns);
 }
 
+/* The servers of clients that are gone, until the last session has ended. */
+static void servers_close(struct moonring *moonring, const struct peer_listener *listener) {
+    do {
+        while (peer_listener_has_client(listener, 50)) {
+            struct peer server;
+            peer_accept(&server, listener);
+            peer_close(&server);
+        }
+    } while (moonring_counter(moonring, "moonring_sessions_active") > 0 || peer_listener_has_client(listener, 50));
+}
+
 Test(limit, of_64_descriptors_stops_accepting_without_a_spin_and_recovers, .timeout = 30) {
     enum { CLIENTS = 64 };
     struct moonring moonring;
@@ -84,11 +95,7 @@ Test(limit, of_64_descriptors_stops_accepting_without_a_spin_and_recovers, .time
     for (size_t index = 0; index < CLIENTS; index++) {
         peer_close(&clients[index]);
     }
-    while (peer_listener_has_client(&listener, 300)) { /* the servers of those that are gone */
-        struct peer server;
-        peer_accept(&server, &listener);
-        peer_close(&server);
-    }
+    servers_close(&moonring, &listener);
     struct pair pair;
     pair_open(&pair, moonring.address, &listener);
     pair_exchange(&pair, 100000);
