@@ -33,8 +33,8 @@ CFLAGS  ?=
 LDFLAGS ?=
 ALL_CFLAGS  = $(COMMON) $(FLAGS_$(VARIANT)) $(CFLAGS)
 ALL_LDFLAGS = $(FLAGS_$(VARIANT)) -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS)
-LIBS        := -luring -lyaml
-LIBRARIES   := $(shell pkg-config --exists liburing yaml-0.1 2>/dev/null && echo "liburing $$(pkg-config --modversion liburing), libyaml $$(pkg-config --modversion yaml-0.1)")
+LIBS        := -luring -lyaml -lluajit-5.1 -lm
+LIBRARIES   := $(shell pkg-config --exists liburing yaml-0.1 luajit 2>/dev/null && echo "liburing $$(pkg-config --modversion liburing), libyaml $$(pkg-config --modversion yaml-0.1), LuaJIT $$(pkg-config --modversion luajit)")
 TEST_LIBS   := -lcriterion
 
 # ---- sources: every .c of a folder belongs to it ------------------------------------------------------------------------
@@ -42,13 +42,12 @@ TEST_LIBS   := -lcriterion
 BASE    := $(wildcard core/base/*.c)
 PROTOCOL := $(wildcard core/protocol/*.c)
 CONFIG  := $(wildcard config/*.c)
-# The ground of the filters to come: tested, not yet part of the program.
 LUA     := $(wildcard lua/*.c)
 # The seam: ring.c and kernel.c are what a fake stands in for (tests/simulate).
 SEAM    := core/engine/ring.c core/engine/kernel.c
 ENGINE  := $(filter-out $(SEAM),$(wildcard core/engine/*.c))
 PROGRAM := $(filter-out core/program/main.c,$(wildcard core/program/*.c))
-LIBRARY := $(BASE) $(CONFIG) $(ENGINE) $(SEAM) $(PROGRAM)
+LIBRARY := $(BASE) $(PROTOCOL) $(CONFIG) $(ENGINE) $(SEAM) $(LUA) $(PROGRAM)
 SUPPORT := $(wildcard tests/support/*.c)
 UNIT    := $(wildcard tests/unit/*/*.c)
 SCENARIO := $(wildcard tests/scenario/*.c)
@@ -58,10 +57,11 @@ SIMULATION := $(filter-out %/main.c %_test.c tests/simulate/conformance%,$(wildc
               $(BASE) $(filter-out core/engine/access_log.c,$(ENGINE))
 SIMULATION_TESTS := $(wildcard tests/simulate/*_test.c) tests/simulate/conformance.c tests/support/thread_sanitizer.c
 BENCH   := $(wildcard tests/bench/*.c)
+EPOLL_RELAY := $(wildcard tests/bench/epoll/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all run test asan tsan simulate fuzz coverage soak bench fmt lint install clean distclean help FORCE
+.PHONY: all run test asan tsan simulate fuzz coverage soak torture bench bench-quick fmt lint install clean distclean help FORCE
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -75,8 +75,8 @@ all: $(BUILD)/moonring ## build build/release/moonring (VARIANT=debug|asan|tsan|
 $(BUILD)/moonring: $(call objects,core/program/main.c $(LIBRARY))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/tests/unit-tests: $(call objects,$(UNIT) $(SUPPORT) $(PROTOCOL) $(LUA) $(LIBRARY))
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lluajit-5.1 $(TEST_LIBS)
+$(BUILD)/tests/unit-tests: $(call objects,$(UNIT) $(SUPPORT) $(LIBRARY))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
 # .incbin is not a dependency that the compiler would tell.
 $(BUILD)/lua/embed.o: $(wildcard lua/moonring/*.lua)
@@ -85,16 +85,19 @@ $(BUILD)/tests/scenario-tests: $(call objects,$(SCENARIO) $(SUPPORT) $(BASE))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
 $(BUILD)/tests/simulator: $(call objects,tests/simulate/main.c $(SIMULATION))
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lm
 
 $(BUILD)/tests/simulator-tests: $(call objects,$(SIMULATION_TESTS) tests/simulate/conformance_world.c $(SIMULATION))
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lm $(TEST_LIBS)
 
 $(BUILD)/tests/conformance-tests: $(call objects,tests/simulate/conformance.c tests/simulate/conformance_kernel.c $(BASE) $(SEAM))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -luring $(TEST_LIBS)
 
 $(BUILD)/tests/benchmark: $(call objects,$(BENCH) $(BASE))
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -luring -lm
+
+$(BUILD)/tests/epoll-relay: $(call objects,$(EPOLL_RELAY) $(BASE))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lm
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -118,7 +121,7 @@ run: ## install what is missing, build, and start moonring in front of two small
 	@echo; echo "  moonring balances http://127.0.0.1:8080/ over two small servers. In another terminal, twice:"
 	@echo; echo "      curl http://127.0.0.1:8080/"
 	@echo; echo "  A answers, then B. Ctrl-C ends everything."; echo
-	@$(BUILD)/moonring demo-server --listen 127.0.0.1:9001,127.0.0.1:9002 -- $(BUILD)/moonring run -c examples/quick-start.yaml
+	@$(BUILD)/moonring run -c examples/quick-start.yaml
 
 # ---- testing ------------------------------------------------------------------------------------------------------------
 
@@ -138,7 +141,7 @@ asan: ## unit tests, simulator and scenarios under AddressSanitizer and Undefine
 	@TEST_JOBS=1 tests/run.sh build/asan/tests/unit-tests build/asan/tests/simulator-tests
 	@MOONRING=build/asan/moonring TEST_FILTER='$(UNDER_ASAN)' tests/run.sh build/release/tests/scenario-tests
 SANITIZED = moonring tests/unit-tests tests/simulator-tests
-UNDER_ASAN = !(soak|fault)/*
+UNDER_ASAN = !(soak|fault|torture)/*
 
 # What has several threads, and of the simulator, which has one, only a little. ThreadSanitizer's own thread keeps the rights
 # that user/* looks for; databases and ssh add only time.
@@ -149,8 +152,8 @@ tsan: ## unit tests, simulator and scenarios with several workers under ThreadSa
 	@TEST_FILTER='$(UNDER_TSAN_UNIT)' tests/run.sh build/tsan/tests/unit-tests
 	@TEST_FILTER='*/!(*fifty_thousand*)' tests/run.sh build/tsan/tests/simulator-tests
 	@MOONRING=build/tsan/moonring TEST_FILTER='$(UNDER_TSAN)' tests/run.sh build/release/tests/scenario-tests
-UNDER_TSAN_UNIT = @(ring*|kernel|access_log*|server|session|flow|listener|worker|zero_copy|buffer|log|demo_server)/*
-UNDER_TSAN = !(user|ssh|postgres|nginx|redis|soak|fault|kernel_refusal)/*
+UNDER_TSAN_UNIT = @(ring*|kernel|access_log*|server|session|flow|listener|worker|zero_copy|buffer|log|metric|meter)/*
+UNDER_TSAN = !(example*|user|ssh|postgres|nginx|redis|soak|fault|kernel_refusal)/*
 
 SEED ?= 1
 SEEDS ?= 1000
@@ -171,10 +174,20 @@ soak: ## mixed load for SECONDS=1800: descriptors, memory and objects must stay 
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/scenario-tests
 	@SOAK_SECONDS=$(SECONDS) TEST_FILTER='soak/*' tests/run.sh $(BUILD)/tests/scenario-tests
 
-bench: ## compare with HAProxy and nginx: throughput, latency, CPU and memory (about 6 minutes)
+BENCHMARK = $(BUILD)/tests/benchmark --moonring $(BUILD)/moonring --epoll-relay $(BUILD)/tests/epoll-relay
+RELOADS ?= 1000
+torture: ## RELOADS=1000 reloads under load: nobody may be refused, reset or lose a byte, and nothing may stay behind
+	@.ci/install build test
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/scenario-tests
+	@TORTURE_RELOADS=$(RELOADS) TEST_FILTER='torture/*' tests/run.sh $(BUILD)/tests/scenario-tests
+
+bench: ## compare with HAProxy, nginx and an epoll relay: throughput, latency, CPU, memory, filters (about 10 minutes)
 	@.ci/install build bench
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/benchmark
-	@$(BUILD)/tests/benchmark --moonring $(BUILD)/moonring $(BENCH_FLAGS)
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/benchmark $(BUILD)/tests/epoll-relay
+	@$(BENCHMARK) $(BENCH_FLAGS)
+
+bench-quick: ## the same with few and short rounds: what works, and figures of a rough kind (about 3 minutes)
+	@$(MAKE) --no-print-directory bench BENCH_FLAGS='--rounds 1 --seconds 0.5 $(BENCH_FLAGS)'
 
 # ---- fuzzing ------------------------------------------------------------------------------------------------------------
 
@@ -182,6 +195,7 @@ FUZZERS = $(patsubst tests/fuzz/%_fuzzer.c,%,$(wildcard tests/fuzz/*_fuzzer.c))
 FUZZED  = $(BASE) $(PROTOCOL) $(CONFIG) core/program/arguments.c
 FUZZ_SECONDS ?= 60
 
+$(BUILD)/framing-fuzzer: $(call objects,lua/framing.c lua/framers.c lua/framers_http1.c lua/exchange.c)
 $(BUILD)/%-fuzzer: $(call objects,tests/fuzz/%_fuzzer.c $(FUZZED))
 	$(Q)$(CC) $(FLAGS_fuzz) -fsanitize=fuzzer -pthread -o $@ $^ $(LIBS)
 
@@ -205,13 +219,17 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 
 install: all ## install below $(DESTDIR)$(PREFIX), with a systemd unit and a seccomp profile for containers
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(SHARE)/moonring \
-	    $(SHARE)/doc/moonring $(DESTDIR)/etc/moonring
+	    $(SHARE)/moonring/library $(SHARE)/doc/moonring/examples $(DESTDIR)/etc/moonring
 	install -m 755 $(BUILD)/moonring $(DESTDIR)$(PREFIX)/bin/moonring
 	sed 's|@PREFIX@|$(PREFIX)|g' core/program/moonring.service.in > $(DESTDIR)$(PREFIX)/lib/systemd/system/moonring.service
 	install -m 644 core/program/moonring.seccomp.json $(SHARE)/moonring/seccomp.json
+	$(BUILD)/moonring config schema > $(SHARE)/moonring/moonring.schema.json
 	install -m 644 README.md $(SHARE)/doc/moonring/README.md
 	install -m 644 config/README.md $(SHARE)/doc/moonring/configuration.md
 	install -m 644 core/program/README.md $(SHARE)/doc/moonring/operating.md
+	install -m 644 lua/README.md $(SHARE)/doc/moonring/filters.md
+	install -m 644 lua/library/moonring.lua $(SHARE)/moonring/library/moonring.lua
+	install -m 644 examples/*.lua examples/*.yaml $(SHARE)/doc/moonring/examples
 	test -e $(DESTDIR)/etc/moonring/moonring.yaml || install -m 644 core/program/moonring.yaml $(DESTDIR)/etc/moonring/moonring.yaml
 
 clean: ## remove what was built (this variant)
@@ -222,6 +240,6 @@ distclean: ## remove everything that was built
 
 help: ## list these targets
 	@echo "make TARGET [VARIANT=release|debug|asan|tsan|coverage] [CC=clang] [PREFIX=/usr/local] [DESTDIR=]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-12s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-12s %s\n' "$$target" "$$text"; done
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

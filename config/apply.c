@@ -1,6 +1,7 @@
 #include "config/apply.h"
 
 #include "config/nearest.h"
+#include "config/params.h"
 
 #include <string.h>
 
@@ -15,28 +16,56 @@ struct target {
 static void read_section(struct apply *apply, struct target target, const struct node *node);
 
 struct config_place apply_place(const struct apply *apply, const struct node *node) {
-    return (struct config_place){.file = apply->file, .line = node->span.start.line, .column = node->span.start.column};
+    const struct mark *mark = &node->span.start;
+    const struct source *source = node->span.source;
+    const char *origin = source_origin(source, mark->line);
+    if (source->origins == NULL) {
+        return (struct config_place){.file = source->name, .line = mark->line, .column = mark->column};
+    }
+    const char *separator = origin != NULL ? ": " : "";
+    return (struct config_place){
+        .file = arena_printf(apply->kept, "%s%s%s", source->name, separator, origin != NULL ? origin : "")};
+}
+
+bool apply_value(struct apply *apply, const struct key *key, const struct node *node, void *record,
+                 struct value_problem *problem) {
+    struct value_reader reader = {.arena = apply->kept, .folder = node->span.source->folder};
+    return value_read(&reader, key, node->text, record, problem);
 }
 
 static void *section_record(const struct key *key, void *record) {
     return (char *)record + key->base;
 }
 
+static void apply_section_fallback(struct apply *apply, const struct key *key, void *record) {
+    apply_fallbacks(apply, key->section, section_record(key, record));
+    if (key->inherits != 0) {
+        memcpy(section_record(key, record), (char *)apply->root + key->inherits, key->section->size);
+    }
+    if (key->fallback != NULL) {
+        schema_store(key, record, key->word_value);
+    }
+}
+
+/* The item that the parameters belong to begins with its place. */
+static void apply_params_fallback(const struct key *key, void *record) {
+    struct config_place place;
+    memcpy(&place, record, sizeof(place));
+    params_read_fallback(place, (void *)((char *)record + key->offset));
+}
+
+static bool key_has_items(const struct key *key) {
+    return key->type == KEY_LIST || key->type == KEY_MAP || key->type == KEY_VALUES;
+}
+
 void apply_fallbacks(struct apply *apply, const struct section *section, void *record) {
     for (const struct key *key = section->keys; key->name != NULL; key++) {
-        if (key->type == KEY_LIST || key->type == KEY_MAP) {
-            continue;
-        }
-        if (key->type != KEY_SECTION) {
-            value_read_fallback(&apply->reader, key, record);
-            continue;
-        }
-        apply_fallbacks(apply, key->section, section_record(key, record));
-        if (key->inherits != 0) {
-            memcpy(section_record(key, record), (char *)apply->root + key->inherits, key->section->size);
-        }
-        if (key->fallback != NULL) {
-            schema_store(key, record, key->word_value);
+        if (key->type == KEY_SECTION) {
+            apply_section_fallback(apply, key, record);
+        } else if (key->type == KEY_PARAMS) {
+            apply_params_fallback(key, record);
+        } else if (!key_has_items(key)) {
+            value_read_fallback(apply->kept, key, record);
         }
     }
 }
@@ -49,46 +78,31 @@ static const char *name_key(struct apply *apply, const char *key, const char *wh
                         where != NULL ? where : "");
 }
 
-static const char *kind_name(enum node_kind kind) {
-    switch (kind) {
-    case NODE_SCALAR:
-        return "a plain value";
-    case NODE_LIST:
-        return "a list";
-    case NODE_MAP:
-        return "a section";
-    }
-    return "";
-}
-
 static void report_kind(struct apply *apply, const struct node *node, const char *name, const char *hint) {
+    if (node->wrong) {
+        return;
+    }
     if (node_is_empty(node)) {
         findings_add(apply->findings, CODE_NO_VALUE, node->span, "give it one, or remove the key", "%s has no value",
                      name);
     } else {
-        findings_add(apply->findings, CODE_KIND, node->span, hint, "%s cannot be %s", name, kind_name(node->kind));
+        findings_add(apply->findings, CODE_KIND, node->span, hint, "%s cannot be %s", name, node_kind_name(node->kind));
     }
 }
 
 static const char *hint_type(struct apply *apply, const char *verb, const struct key *key) {
-    struct bytes type;
-    bytes_init(&type);
-    value_describe(key, &type);
-    const char *hint = arena_printf(apply->findings->arena, "%s %s", verb, type.data);
-    bytes_finish(&type);
-    return hint;
+    struct bytes *type = findings_scratch(apply->findings);
+    value_describe(key, type);
+    return arena_printf(apply->findings->arena, "%s %s", verb, type->data);
 }
 
 static const char *list_keys(struct apply *apply, const struct section *section) {
-    struct bytes names;
-    bytes_init(&names);
-    bytes_append_text(&names, "known here: ");
+    struct bytes *names = findings_scratch(apply->findings);
+    bytes_append_text(names, "known here: ");
     for (const struct key *key = section->keys; key->name != NULL; key++) {
-        bytes_printf(&names, "%s%s", key == section->keys ? "" : ", ", key->name);
+        bytes_printf(names, "%s%s", key == section->keys ? "" : ", ", key->name);
     }
-    const char *copy = arena_copy(apply->findings->arena, names.data, names.size);
-    bytes_finish(&names);
-    return copy;
+    return arena_copy(apply->findings->arena, names->data, names->size);
 }
 
 static const char *nearest_key(const struct section *section, const char *name) {
@@ -114,6 +128,11 @@ static const char *hint_for_unknown(struct apply *apply, const struct section *s
     if (nearest != NULL) {
         return arena_printf(apply->findings->arena, "did you mean \"%s\"?", nearest);
     }
+    for (const struct key *key = section->keys; key->name != NULL; key++) {
+        if (key->type == KEY_PARAMS) {
+            return arena_printf(apply->findings->arena, "what the script takes belongs in \"%s\"", key->name);
+        }
+    }
     return list_keys(apply, section);
 }
 
@@ -129,22 +148,32 @@ static void report_unknown_keys(struct apply *apply, struct target target, const
     }
 }
 
-/* An unknown key that seems to be this one, misspelt: it is reported, and that is enough. */
-static bool key_is_misspelt(struct target target, const struct key *key, const struct node *node) {
+/* It is there; or an unknown key that seems to be this one, misspelt: that is reported, and it is enough. */
+static bool key_is_meant(struct target target, const char *wanted, const struct node *node) {
+    if (node_entry(node, wanted) != NULL) {
+        return true;
+    }
     for (size_t index = 0; index < node->entries_count; index++) {
         const char *name = node->entries[index].key->text;
         const char *nearest = schema_find(target.section, name) == NULL ? nearest_key(target.section, name) : NULL;
-        if (nearest != NULL && strcmp(nearest, key->name) == 0) {
+        if (nearest != NULL && strcmp(nearest, wanted) == 0) {
             return true;
         }
     }
     return false;
 }
 
+static bool key_is_missed(struct target target, const struct key *key, const struct node *node) {
+    return key->required && !key_is_meant(target, key->name, node) &&
+           (key->unless == NULL || !key_is_meant(target, key->unless, node));
+}
+
 static void report_missing_key(struct apply *apply, struct target target, const struct key *key) {
     const char *verb = arena_printf(apply->findings->arena, "add \"%s\":", key->name);
-    findings_add(apply->findings, CODE_MISSING_KEY, target.title->span, hint_type(apply, verb, key), "%s has no \"%s\"",
-                 target.where, key->name);
+    bool one_of_two = key->unless != NULL;
+    findings_add(apply->findings, CODE_MISSING_KEY, target.title->span, hint_type(apply, verb, key),
+                 "%s has %s \"%s\"%s%s%s", target.where, one_of_two ? "neither" : "no", key->name,
+                 one_of_two ? " nor \"" : "", one_of_two ? key->unless : "", one_of_two ? "\"" : "");
 }
 
 /* ---- values ---- */
@@ -155,7 +184,7 @@ static void read_scalar(struct apply *apply, struct target target, const struct 
         return;
     }
     struct value_problem problem;
-    if (!value_read(&apply->reader, key, node->text, target.record, &problem)) {
+    if (!apply_value(apply, key, node, target.record, &problem)) {
         findings_add(apply->findings, problem.code, node->span, problem.hint.text, "%s: %s", key->name,
                      problem.message.text);
     } else if (key->word_warning != NULL && strcmp(node->text, key->word) == 0) {
@@ -187,8 +216,8 @@ static void read_inner_section(struct apply *apply, struct target outer, const s
 
 /* ---- lists and maps ---- */
 
-static char *make_items(struct apply *apply, struct target target, const struct key *key, size_t count) {
-    void *items = arena_take(apply->reader.arena, count * key->section->size);
+static char *make_items(struct apply *apply, struct target target, const struct key *key, size_t count, size_t size) {
+    void *items = arena_take(apply->kept, count * size);
     memcpy((char *)target.record + key->offset, &items, sizeof(items));
     memcpy((char *)target.record + key->count_offset, &count, sizeof(count));
     return items;
@@ -206,21 +235,42 @@ static void read_item(struct apply *apply, struct target item, const struct node
     } else if (node->kind == NODE_MAP) {
         read_section(apply, item, node);
     } else {
-        report_kind(apply, node, item.where, "write an address, or a section with \"address\" in it");
+        const char *hint = arena_printf(apply->findings->arena, "write %s, or a section with \"%s\" in it",
+                                        item.section->plain, item.section->shorthand);
+        report_kind(apply, node, item.where, hint);
+    }
+}
+
+static bool list_is_good(struct apply *apply, struct target target, const struct key *key, const struct node *node) {
+    const char *name = name_key(apply, key->name, target.where);
+    if ((node->kind != NODE_LIST && !key->single) || node_is_empty(node)) {
+        report_kind(apply, node, name, hint_type(apply, "write", key));
+        return false;
+    }
+    if (node_items_count(node) == 0) {
+        findings_add(apply->findings, CODE_EMPTY_LIST, node->span, NULL, "%s is empty", name);
+    }
+    return true;
+}
+
+static void read_values(struct apply *apply, struct target target, const struct key *key, const struct node *node) {
+    if (!list_is_good(apply, target, key, node)) {
+        return;
+    }
+    size_t count = node_items_count(node);
+    char *items = make_items(apply, target, key, count, key->item->size);
+    for (size_t index = 0; index < count; index++) {
+        struct target item = {.record = items + index * key->item->size, .where = target.where};
+        read_scalar(apply, item, key->item, node_item(node, index));
     }
 }
 
 static void read_list(struct apply *apply, struct target target, const struct key *key, const struct node *node) {
-    const char *name = name_key(apply, key->name, target.where);
-    size_t count = node_items_count(node);
-    if ((node->kind != NODE_LIST && !key->single) || node_is_empty(node)) {
-        report_kind(apply, node, name, hint_type(apply, "write", key));
+    if (!list_is_good(apply, target, key, node)) {
         return;
     }
-    if (count == 0) {
-        findings_add(apply->findings, CODE_EMPTY_LIST, node->span, NULL, "%s is empty", name);
-    }
-    char *items = make_items(apply, target, key, count);
+    size_t count = node_items_count(node);
+    char *items = make_items(apply, target, key, count, key->section->size);
     for (size_t index = 0; index < count; index++) {
         const struct node *value = node_item(node, index);
         struct target item = {
@@ -234,20 +284,11 @@ static void read_list(struct apply *apply, struct target target, const struct ke
     }
 }
 
-/* Names stand in logs and metrics, where other characters would need quotes. */
-static bool name_is_good(const char *name) {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
-    size_t length = strlen(name);
-    return length >= 1 && length <= 64 && name[strspn(name, letters)] == 0 && strchr("-.", name[0]) == NULL;
-}
-
 static void name_item(struct apply *apply, struct target item, const struct node *key) {
-    const char *name = arena_copy(apply->reader.arena, key->text, strlen(key->text));
+    const char *name = arena_copy(apply->kept, key->text, strlen(key->text));
     memcpy((char *)item.record + item.section->name_offset, &name, sizeof(name));
-    if (!name_is_good(name)) {
-        findings_add(apply->findings, CODE_NAME, key->span,
-                     "1 to 64 of: letters, digits, _ - . (neither - nor . in front)", "%s: the name is not allowed",
-                     item.where);
+    if (!value_is_name(name)) {
+        findings_add(apply->findings, CODE_NAME, key->span, VALUE_NAME_HELP, "%s: the name is not allowed", item.where);
     }
 }
 
@@ -256,7 +297,7 @@ static void read_map(struct apply *apply, struct target target, const struct key
         report_kind(apply, node, name_key(apply, key->name, target.where), hint_type(apply, "write", key));
         return;
     }
-    char *items = make_items(apply, target, key, node->entries_count);
+    char *items = make_items(apply, target, key, node->entries_count, key->section->size);
     for (size_t index = 0; index < node->entries_count; index++) {
         const struct node_entry *entry = &node->entries[index];
         struct target item = {
@@ -276,6 +317,15 @@ static void read_map(struct apply *apply, struct target target, const struct key
     }
 }
 
+static void read_params(struct apply *apply, struct target target, const struct key *key,
+                        const struct node_entry *entry) {
+    if (entry->value->kind == NODE_MAP) {
+        params_read(apply, entry, (void *)((char *)target.record + key->offset));
+    } else if (!node_is_empty(entry->value)) {
+        report_kind(apply, entry->value, name_key(apply, key->name, target.where), hint_type(apply, "write", key));
+    }
+}
+
 /* ---- sections ---- */
 
 static void read_key(struct apply *apply, struct target target, const struct key *key, const struct node_entry *entry) {
@@ -289,16 +339,27 @@ static void read_key(struct apply *apply, struct target target, const struct key
     case KEY_MAP:
         read_map(apply, target, key, entry->value);
         return;
+    case KEY_VALUES:
+        read_values(apply, target, key, entry->value);
+        return;
+    case KEY_PARAMS:
+        read_params(apply, target, key, entry);
+        return;
     case KEY_BOOL:
     case KEY_INTEGER:
     case KEY_DURATION:
+    case KEY_SIZE:
     case KEY_WORD:
     case KEY_TEXT:
+    case KEY_NAME:
     case KEY_TARGET:
     case KEY_MODE:
     case KEY_BIND:
     case KEY_SERVER:
     case KEY_UPSTREAM:
+    case KEY_SCRIPT:
+    case KEY_PATTERN:
+    case KEY_INCLUDE:
         read_scalar(apply, target, key, entry->value);
         return;
     }
@@ -309,7 +370,7 @@ static void read_section(struct apply *apply, struct target target, const struct
         const struct node_entry *entry = node_entry(node, key->name);
         if (entry != NULL) {
             read_key(apply, target, key, entry);
-        } else if (key->required && !key_is_misspelt(target, key, node)) {
+        } else if (key_is_missed(target, key, node)) {
             report_missing_key(apply, target, key);
         }
     }
@@ -320,7 +381,7 @@ void apply_tree(struct apply *apply, const struct node *tree) {
     apply_fallbacks(apply, &config_section, apply->root);
     if (tree->kind != NODE_MAP) {
         findings_add(apply->findings, CODE_KIND, tree->span, "begin with \"listeners:\"",
-                     "a configuration is a section, not %s", kind_name(tree->kind));
+                     "a configuration is a section, not %s", node_kind_name(tree->kind));
         return;
     }
     read_section(apply, (struct target){.section = &config_section, .record = apply->root, .title = tree}, tree);

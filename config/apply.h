@@ -7,9 +7,8 @@
 #include "config/value.h"
 
 struct apply {
-    struct value_reader reader; /* keeps what the configuration keeps */
+    struct arena *kept; /* has what the configuration keeps */
     struct findings *findings;
-    const char *file; /* for the places in the configuration; lives as long as it */
     struct config_root *root;
 };
 
@@ -19,6 +18,10 @@ void apply_tree(struct apply *apply, const struct node *tree);
 
 /* Sets every value of a section to what holds when nothing is written. */
 void apply_fallbacks(struct apply *apply, const struct section *section, void *record);
+
+/* value_read of what stands in a node. */
+bool apply_value(struct apply *apply, const struct key *key, const struct node *node, void *record,
+                 struct value_problem *problem);
 
 struct config_place apply_place(const struct apply *apply, const struct node *node);
 

@@ -13,12 +13,14 @@
 /* Where something stands: for messages about it that come after loading. */
 struct config_place {
     const char *file; /* the configuration's */
-    uint32_t line;    /* from 1; 0: nowhere (a default, the command line) */
+    uint32_t line;    /* from 1; 0: `file` says it all ("command line: --to") */
     uint32_t column;  /* from 1 */
 };
 
 struct config_timeouts {
     uint64_t connect_ms;      /* absolute, each try */
+    uint64_t preread_ms;      /* absolute: all `route` hooks together */
+    uint64_t handshake_ms;    /* absolute: all `connected` hooks together */
     uint64_t idle_ms;         /* no byte either way */
     uint64_t half_close_ms;   /* after the first FIN: no byte in the open direction */
     uint64_t send_stall_ms;   /* data is waiting and the peer took none */
@@ -47,12 +49,46 @@ struct config_bind {
     const char *group;      /* of a unix socket; NULL: the process' */
 };
 
+enum config_value_kind { CONFIG_VALUE_TEXT, CONFIG_VALUE_LIST, CONFIG_VALUE_MAP };
+
+/* A piece of YAML as it is written: what it means is the script's business. */
+struct config_value {
+    struct config_place place;
+    enum config_value_kind kind;
+    const char *text;              /* of CONFIG_VALUE_TEXT; "" is possible only in quotes */
+    bool quoted;                   /* CONFIG_VALUE_TEXT: it was not written plain: "10", not 10 */
+    const char *key;               /* of an item of a map; else NULL */
+    struct config_place key_place; /* where that key stands */
+    const struct config_value *items;
+    size_t items_count;
+};
+
+enum config_on_error { ON_ERROR_CLOSE, ON_ERROR_BYPASS };
+
+/* One use of a script by a listener. */
+struct config_filter {
+    struct config_place place;
+    const char *path;           /* absolute; whether the file is there shows when it is loaded */
+    const char *name;           /* unique in the listener; default: the file's name without .lua */
+    struct config_value params; /* a map; without items when nothing is written */
+    enum config_on_error on_error;
+    bool strict;              /* bytes held at the end are dropped, an overflow closes */
+    uint32_t hold_max;        /* bytes of one direction */
+    uint64_t hold_timeout_ms; /* without a new byte; 0: off */
+    bool jit;
+    bool isolate; /* it has a VM of its own */
+};
+
+#define CONFIG_NO_UPSTREAM SIZE_MAX
+
 struct config_listener {
     struct config_place place;
     const char *name;
     struct config_bind *binds;
     size_t binds_count;
-    size_t upstream; /* index in config.upstreams */
+    size_t upstream;               /* index in config.upstreams; CONFIG_NO_UPSTREAM: a filter has to route or serve */
+    struct config_filter *filters; /* the client's end first */
+    size_t filters_count;
     struct config_timeouts timeouts;
     uint32_t connections_max; /* 0: off */
     struct config_tcp tcp;
@@ -107,7 +143,25 @@ struct config_io {
     uint64_t busy_poll_us; /* 0: off */
 };
 
+/* What holds for every script. */
+struct config_lua {
+    const char *const *paths; /* where `require` looks: absolute patterns with one `?` */
+    size_t paths_count;
+    uint64_t memory;     /* bytes, each VM */
+    uint64_t budget_ms;  /* CPU time of one entry */
+    bool full_libraries; /* everything that LuaJIT has, instead of the allow-list */
+};
+
+/* What was read to get here, so that it can be watched. */
+struct config_file {
+    const char *path;    /* absolute: of a file or, with a pattern, of a folder */
+    const char *pattern; /* the files of the folder whose names match it, as fnmatch with FNM_PERIOD says; or NULL */
+};
+
 struct config {
+    const struct config_file *files; /* none when the text did not come from a file and includes none */
+    size_t files_count;
+    const char *folder; /* where relative paths start: absolute; "" is the root of the file system */
     struct config_listener *listeners;
     size_t listeners_count;
     struct config_upstream *upstreams;
@@ -115,6 +169,7 @@ struct config {
     struct config_log log;
     struct config_process process;
     struct config_io io;
+    struct config_lua lua;
     uint64_t drain_timeout_ms; /* shutdown.drain_timeout; 0: off, wait for ever */
 };
 

@@ -27,8 +27,13 @@ static void describe_key(const struct key *key, const char *path, struct bytes *
     value_describe(key, &type);
     bytes_printf(out, "| `%s` | ", path);
     append_escaped(type.data, out);
-    bytes_printf(out, " | %s | ", fallback_text(key));
+    bytes_printf(out, " | %s", fallback_text(key));
+    if (key->unless != NULL) {
+        bytes_printf(out, ", or `%s`", key->unless);
+    }
+    bytes_append_text(out, " | ");
     append_escaped(key->help, out);
+    bytes_append_text(out, key->fixed ? " (a change takes a restart)" : "");
     bytes_append_text(out, " |\n");
     bytes_finish(&type);
 }

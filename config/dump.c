@@ -1,5 +1,6 @@
 /* The configuration as YAML, written by the table that reads it. */
 #include "config/load.h"
+#include "config/params.h"
 #include "config/value.h"
 
 #include <string.h>
@@ -101,13 +102,36 @@ static void write_items(struct writer *writer, const struct key *key, const void
     writer->depth--;
 }
 
+static void write_values(struct writer *writer, const struct key *key, const void *record) {
+    size_t count;
+    const char *items = items_load(key, record, &count);
+    if (count > 0) {
+        begin_line(writer);
+        bytes_printf(writer->out, "%s:\n", key->name);
+    }
+    for (size_t index = 0; index < count; index++) {
+        bytes_printf(writer->out, "%*s- ", (int)(writer->depth + 1) * INDENTATION, "");
+        value_write(key->item, items + index * key->item->size, writer->config, writer->out);
+        bytes_append_char(writer->out, '\n');
+    }
+}
+
+static void write_params(struct writer *writer, const struct key *key, const void *record) {
+    begin_line(writer);
+    params_write((const void *)((const char *)record + key->offset), writer->depth * INDENTATION, writer->out);
+}
+
 static void write_section(struct writer *writer, const struct section *section, const void *record) {
     for (const struct key *key = section->keys; key->name != NULL; key++) {
-        if (key->like != NULL) {
-            continue; /* its values are in the listeners already */
+        if (key->only_read) {
+            continue;
         }
         if (key->type == KEY_LIST || key->type == KEY_MAP) {
             write_items(writer, key, record);
+        } else if (key->type == KEY_VALUES) {
+            write_values(writer, key, record);
+        } else if (key->type == KEY_PARAMS) {
+            write_params(writer, key, record);
         } else if (key->type == KEY_SECTION) {
             write_inner_section(writer, key, record);
         } else {

@@ -1,5 +1,7 @@
 #include "config/findings.h"
 
+#include "config/report.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,15 +9,38 @@ enum { PLACES = 2 * FINDINGS_SHOWN_MAX };
 
 void findings_init(struct findings *findings, struct arena *arena, const struct source *source) {
     *findings = (struct findings){.arena = arena, .source = source};
+    bytes_init(&findings->scratch);
     findings->shown = arena_take(arena, PLACES * sizeof(findings->shown[0]));
+}
+
+void findings_finish(struct findings *findings) {
+    bytes_finish(&findings->scratch);
+}
+
+struct bytes *findings_scratch(struct findings *findings) {
+    bytes_clear(&findings->scratch);
+    return &findings->scratch;
+}
+
+static int number_compare(uint32_t a, uint32_t b) {
+    return a < b ? -1 : a > b;
+}
+
+/* By the places where they begin, one file after another. */
+static int span_compare(const struct span *a, const struct span *b) {
+    uint32_t a_number = a->source != NULL ? a->source->number : 0;
+    uint32_t b_number = b->source != NULL ? b->source->number : 0;
+    int order = number_compare(a_number, b_number);
+    order = order != 0 ? order : number_compare(a->start.line, b->start.line);
+    return order != 0 ? order : number_compare(a->start.column, b->start.column);
 }
 
 /* What stands behind an anchor is read once for each alias, and is wrong as often. */
 static bool finding_is_known(const struct findings *findings, const struct finding *finding) {
     for (size_t index = 0; index < findings->shown_count; index++) {
         const struct finding *known = &findings->shown[index];
-        if (known->code == finding->code && known->span.start.line == finding->span.start.line &&
-            known->span.start.column == finding->span.start.column && strcmp(known->message, finding->message) == 0) {
+        if (known->code == finding->code && span_compare(&known->span, &finding->span) == 0 &&
+            strcmp(known->message, finding->message) == 0) {
             return true;
         }
     }
@@ -57,48 +82,16 @@ bool findings_are_full(const struct findings *findings) {
 }
 
 const char *findings_quote(struct findings *findings, const char *text) {
-    struct bytes quoted;
-    bytes_init(&quoted);
-    source_quote(text, strlen(text), &quoted);
-    const char *copy = arena_copy(findings->arena, quoted.data, quoted.size);
-    bytes_finish(&quoted);
-    return copy;
+    struct bytes *quoted = findings_scratch(findings);
+    source_quote(text, strlen(text), quoted);
+    return arena_copy(findings->arena, quoted->data, quoted->size);
 }
 
 static int finding_compare(const void *left, const void *right) {
     const struct finding *a = left;
     const struct finding *b = right;
-    if (a->span.start.line != b->span.start.line) {
-        return a->span.start.line < b->span.start.line ? -1 : 1;
-    }
-    if (a->span.start.column != b->span.start.column) {
-        return a->span.start.column < b->span.start.column ? -1 : 1;
-    }
-    return a->order < b->order ? -1 : 1;
-}
-
-static void place_append(const struct source *source, struct mark mark, struct bytes *out) {
-    bytes_append_text(out, source->name);
-    if (mark.line > 0) {
-        bytes_printf(out, ":%u:%u", mark.line, mark.column);
-    }
-}
-
-static void finding_append(const struct finding *finding, const struct source *source, struct bytes *out) {
-    place_append(source, finding->span.start, out);
-    bytes_printf(out, ": %s[%s]: ", code_is_warning(finding->code) ? "warning" : "error", code_number(finding->code));
-    source_clean(finding->message, strlen(finding->message), out);
-    bytes_append_char(out, '\n');
-    if (finding->span.start.line > 0) {
-        source_show(source, finding->span, finding->hint, out);
-    } else if (finding->hint != NULL) {
-        bytes_printf(out, "      = %s\n", finding->hint);
-    }
-    if (finding->note != NULL) {
-        place_append(source, finding->note_span.start, out);
-        bytes_printf(out, ": note: %s\n", finding->note);
-        source_show(source, finding->note_span, NULL, out);
-    }
+    int order = span_compare(&a->span, &b->span);
+    return order != 0 ? order : a->order < b->order ? -1 : 1;
 }
 
 static void count_append(const char *noun, size_t count, struct bytes *out) {
@@ -125,7 +118,7 @@ static void counts_append(const struct findings *findings, struct bytes *out) {
 void findings_report(struct findings *findings, struct config_report *report) {
     qsort(findings->shown, findings->shown_count, sizeof(findings->shown[0]), finding_compare);
     for (size_t index = 0; index < findings->shown_count; index++) {
-        finding_append(&findings->shown[index], findings->source, &report->text);
+        report_add(report, &findings->shown[index], findings->source);
     }
     if (findings->shown_count > 0) {
         counts_append(findings, &report->text);

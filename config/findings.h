@@ -11,7 +11,7 @@ enum { FINDINGS_SHOWN_MAX = 50 }; /* of errors, and of warnings */
 
 struct finding {
     enum code code;
-    struct span span; /* line 0: the file as a whole */
+    struct span span; /* line 0: a file as a whole */
     const char *message;
     const char *hint; /* behind the carets; NULL: none */
     struct span note_span;
@@ -20,16 +20,23 @@ struct finding {
 };
 
 struct findings {
-    struct arena *arena; /* of the texts */
-    const struct source *source;
-    struct finding *shown; /* the arena's */
+    struct arena *arena;         /* of the texts */
+    const struct source *source; /* of the file that was named */
+    struct finding *shown;       /* the arena's */
     size_t shown_count;
     struct finding *last; /* the one added last; NULL when it was left out */
+    struct bytes scratch; /* see findings_scratch */
     size_t errors_count;
     size_t warnings_count;
 };
 
 void findings_init(struct findings *findings, struct arena *arena, const struct source *source);
+/* To be called also after a jump out of the arena; on zeroed memory, too. */
+void findings_finish(struct findings *findings);
+
+/* Empty, and ours until the next call of this or findings_quote: a text can be put together there before the arena gets
+ * it, and a jump out of the arena leaves nothing behind. */
+struct bytes *findings_scratch(struct findings *findings);
 
 /* Adds an error or a warning, as the code has it. The hint is copied; NULL and "" are none. What was said before about
  * the same place is left out, and beyond FINDINGS_SHOWN_MAX they are only counted. */

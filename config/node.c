@@ -28,6 +28,13 @@ void node_append(struct node *node, struct node *key, struct node *value, struct
     }
     node->entries[node->entries_count++] = (struct node_entry){key, value};
     node->weight += value->weight;
+    node->height = value->height >= node->height ? value->height + 1 : node->height;
+}
+
+struct node *node_make_map(struct span span, struct arena *arena) {
+    struct node *node = arena_take(arena, sizeof(*node));
+    *node = (struct node){.kind = NODE_MAP, .span = span, .weight = 1, .height = 1};
+    return node;
 }
 
 static bool key_is_merge(const struct node *key) {
@@ -76,7 +83,7 @@ static void candidates_merge(struct candidates *candidates, const struct node *v
     }
 }
 
-static void report_duplicate(const struct node *again, const struct node *first, struct findings *findings) {
+void node_report_duplicate(const struct node *again, const struct node *first, struct findings *findings) {
     findings_add(findings, CODE_DUPLICATE_KEY, again->span, "rename or remove one of the two",
                  "the key %s is there twice", findings_quote(findings, again->text));
     findings_note(findings, first->span, "the first one");
@@ -94,7 +101,7 @@ static void candidates_drop_repeated(struct candidates *candidates, struct findi
         }
         candidate->dropped = true;
         if (!candidate->merged) {
-            report_duplicate(candidate->entry.key, first->entry.key, findings);
+            node_report_duplicate(candidate->entry.key, first->entry.key, findings);
         }
     }
     qsort(candidates->list, candidates->count, sizeof(candidates->list[0]), candidate_compare_order);
@@ -126,6 +133,7 @@ void node_settle_map(struct node *map, struct arena *arena, struct findings *fin
     map->entries_count = 0;
     map->entries_capacity = 0;
     map->weight = 1;
+    map->height = 1;
     for (size_t index = 0; index < candidates.count; index++) {
         const struct candidate *candidate = &candidates.list[index];
         if (!candidate->dropped) {
@@ -164,4 +172,16 @@ const struct node *node_item(const struct node *node, size_t index) {
 
 bool node_is_empty(const struct node *node) {
     return node->kind == NODE_SCALAR && !node->quoted && node->text[0] == 0;
+}
+
+const char *node_kind_name(enum node_kind kind) {
+    switch (kind) {
+    case NODE_SCALAR:
+        return "a plain value";
+    case NODE_LIST:
+        return "a list";
+    case NODE_MAP:
+        return "a section";
+    }
+    return "";
 }

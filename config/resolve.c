@@ -17,10 +17,16 @@ struct names {
     size_t count;
 };
 
+/* One text means different things in files of different folders when it is a relative path. */
+static int name_compare_meaning(const struct name *a, const struct name *b) {
+    int order = strcmp(a->text, b->text);
+    return order != 0 ? order : strcmp(a->node->span.source->folder, b->node->span.source->folder);
+}
+
 static int name_compare(const void *left, const void *right) {
     const struct name *a = left;
     const struct name *b = right;
-    int order = strcmp(a->text, b->text);
+    int order = name_compare_meaning(a, b);
     return order != 0 ? order : a->index < b->index ? -1 : 1;
 }
 
@@ -82,11 +88,10 @@ static void report_undefined(struct apply *apply, const struct name *reference, 
 /* An upstream of one server. False: the text is no address. */
 static bool make_upstream(struct apply *apply, const struct name *reference, struct config_upstream *upstream,
                           struct value_problem *problem) {
-    struct config_server *server = arena_take(apply->reader.arena, sizeof(*server));
+    struct config_server *server = arena_take(apply->kept, sizeof(*server));
     apply_fallbacks(apply, &server_section, server);
     apply_fallbacks(apply, &upstream_section, upstream);
-    if (!value_read(&apply->reader, schema_find(&server_section, server_section.shorthand), reference->text, server,
-                    problem)) {
+    if (!apply_value(apply, schema_find(&server_section, server_section.shorthand), reference->node, server, problem)) {
         return false;
     }
     server->place = apply_place(apply, reference->node);
@@ -101,7 +106,7 @@ static bool make_upstream(struct apply *apply, const struct name *reference, str
 static void make_room(struct apply *apply, size_t references_count) {
     struct config *config = &apply->root->config;
     size_t count = config->upstreams_count + references_count;
-    struct config_upstream *upstreams = arena_take(apply->reader.arena, count * sizeof(upstreams[0]));
+    struct config_upstream *upstreams = arena_take(apply->kept, count * sizeof(upstreams[0]));
     if (config->upstreams_count > 0) {
         memcpy(upstreams, config->upstreams, config->upstreams_count * sizeof(upstreams[0]));
     }
@@ -138,6 +143,16 @@ static void warn_of_unused(struct apply *apply, const struct names *definitions,
     }
 }
 
+/* Scripts may name upstreams, too. */
+static bool has_filters(const struct config *config) {
+    for (size_t index = 0; index < config->listeners_count; index++) {
+        if (config->listeners[index].filters_count > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void resolve_upstreams(struct apply *apply, const struct node *tree) {
     struct config *config = &apply->root->config;
     struct names references = collect_references(apply, tree);
@@ -148,14 +163,15 @@ void resolve_upstreams(struct apply *apply, const struct node *tree) {
         const struct name *reference = &references.list[index];
         const struct name *before = index > 0 ? reference - 1 : NULL;
         size_t *upstream = &config->listeners[reference->index].upstream;
-        bool same = before != NULL && strcmp(before->text, reference->text) == 0;
+        bool same = before != NULL && name_compare_meaning(before, reference) == 0;
         if (same && config->listeners[before->index].upstream != SIZE_MAX) {
             *upstream = config->listeners[before->index].upstream;
         } else if (resolve(apply, reference, &definitions, upstream)) {
             used[*upstream] = true;
         }
     }
-    if (apply->findings->errors_count == 0) { /* a misspelt reference would bring a warning that helps nobody */
+    /* A misspelt reference would bring a warning that helps nobody. */
+    if (apply->findings->errors_count == 0 && !has_filters(config)) {
         warn_of_unused(apply, &definitions, used);
     }
 }

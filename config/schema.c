@@ -10,17 +10,23 @@
 #define SECOND (1000 * MS)
 #define MINUTE (60 * SECOND)
 #define DAY (24 * 60 * MINUTE)
+#define KIB UINT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
 #define CONNECTIONS_MAX 10000000 /* far beyond the descriptors that a process can have */
 
 #define VALUE(record, member) .offset = offsetof(struct record, member), .size = sizeof(((struct record *)NULL)->member)
 #define ITEMS(record, member)                                                                                          \
     .offset = offsetof(struct record, member), .count_offset = offsetof(struct record, member##_count)
+#define SIZE(record, member, smallest, largest)                                                                        \
+    .type = KEY_SIZE, VALUE(record, member), .min = (smallest), .max = (largest)
 #define DURATION(record, member, unit, shortest, longest)                                                              \
     .type = KEY_DURATION, VALUE(record, member), .unit_us = (unit), .min = (shortest), .max = (longest)
 #define OFF .word = "off", .word_value = 0
 
 /* Items know where they were written. */
 static_assert(offsetof(struct config_bind, place) == 0, "an item begins with its place");
+static_assert(offsetof(struct config_filter, place) == 0, "an item begins with its place");
 static_assert(offsetof(struct config_listener, place) == 0, "an item begins with its place");
 static_assert(offsetof(struct config_server, place) == 0, "an item begins with its place");
 static_assert(offsetof(struct config_upstream, place) == 0, "an item begins with its place");
@@ -32,6 +38,16 @@ static const struct key timeouts_keys[] = {
      OFF,
      .fallback = "5s",
      .help = "how long one try to reach a server may take; an upstream may set its own, which wins"},
+    {.name = "preread",
+     DURATION(config_timeouts, preread_ms, MS, MS, 365 * DAY),
+     OFF,
+     .fallback = "5s",
+     .help = "how long all `route` hooks together may take, however slowly the client sends what they wait for"},
+    {.name = "handshake",
+     DURATION(config_timeouts, handshake_ms, MS, MS, 365 * DAY),
+     OFF,
+     .fallback = "10s",
+     .help = "how long all `connected` hooks together may take"},
     {.name = "idle",
      DURATION(config_timeouts, idle_ms, MS, MS, 365 * DAY),
      OFF,
@@ -122,7 +138,68 @@ static const struct key bind_keys[] = {
     {.name = NULL},
 };
 static const struct section bind_section = {
-    .noun = "bind", .size = sizeof(struct config_bind), .shorthand = "address", .keys = bind_keys};
+    .noun = "bind",
+    .size = sizeof(struct config_bind),
+    .name_offset = offsetof(struct config_bind, text),
+    .shorthand = "address",
+    .plain = "an address",
+    .keys = bind_keys,
+};
+
+static const char *const on_error_words[] = {[ON_ERROR_CLOSE] = "close", [ON_ERROR_BYPASS] = "bypass", NULL};
+static const struct key filter_keys[] = {
+    {.name = "lua", .type = KEY_SCRIPT, .required = true, .help = "the script; one script may be used several times"},
+    {.name = "name",
+     .type = KEY_NAME,
+     VALUE(config_filter, name),
+     .help = "what logs and metrics call it; when left out, the name of the file without `.lua`"},
+    {.name = "params",
+     .type = KEY_PARAMS,
+     .offset = offsetof(struct config_filter, params),
+     .help = "what the script gets from `mr.params`, which also says what is allowed"},
+    {.name = "on_error",
+     .type = KEY_WORD,
+     VALUE(config_filter, on_error),
+     .words = on_error_words,
+     .fallback = "close",
+     .help = "what an error in a hook does to its session: it is closed, or the filter leaves it and its bytes pass"},
+    {.name = "strict",
+     .type = KEY_BOOL,
+     VALUE(config_filter, strict),
+     .fallback = "false",
+     .help = "for filters that must see every byte: what is held when a side ends is dropped, and too much closes the "
+             "session whatever `on_error` says"},
+    {.name = "hold_max",
+     SIZE(config_filter, hold_max, 1, 64 * MIB),
+     .fallback = "64KiB",
+     .help = "how much of one direction a hook may leave for later; more is an error of the filter"},
+    {.name = "hold_timeout",
+     DURATION(config_filter, hold_timeout_ms, MS, MS, 365 * DAY),
+     OFF,
+     .fallback = "10s",
+     .help = "how long held bytes may wait for the next one; longer is an error of the filter"},
+    {.name = "jit",
+     .type = KEY_BOOL,
+     VALUE(config_filter, jit),
+     .fallback = "true",
+     .help =
+         "compiles hooks to machine code; `false`: slower, and a hook that does not end costs its own session only"},
+    {.name = "isolate",
+     .type = KEY_BOOL,
+     VALUE(config_filter, isolate),
+     .fallback = "false",
+     .help = "gives the filter a Lua VM of its own"},
+    {.name = NULL},
+};
+static const struct section filter_section = {
+    .noun = "filter",
+    .size = sizeof(struct config_filter),
+    .name_offset = offsetof(struct config_filter, name),
+    .is_ordered = true,
+    .shorthand = "lua",
+    .plain = "a script",
+    .keys = filter_keys,
+};
 
 static const struct key limits_keys[] = {
     {.name = "max_connections",
@@ -148,9 +225,17 @@ static const struct key listener_keys[] = {
     {.name = "upstream",
      .type = KEY_UPSTREAM,
      .required = true,
+     .unless = "filters",
      VALUE(config_listener, upstream),
-     .absent = SIZE_MAX,
-     .help = "where sessions go: the name of an upstream, or an address, which then is an upstream of one server"},
+     .absent = CONFIG_NO_UPSTREAM,
+     .help = "where sessions go: the name of an upstream, or an address, which then is an upstream of one server; "
+             "without it a filter has to `route` or to `serve`"},
+    {.name = "filters",
+     .type = KEY_LIST,
+     .section = &filter_section,
+     ITEMS(config_listener, filters),
+     .help = "scripts that see the sessions, in the order in which the client's bytes pass them; a plain path is short "
+             "for a section with `lua` alone"},
     {.name = "timeouts",
      .type = KEY_SECTION,
      .section = &timeouts_section,
@@ -205,7 +290,14 @@ static const struct key server_keys[] = {
     {.name = NULL},
 };
 const struct section server_section = {
-    .noun = "server", .size = sizeof(struct config_server), .shorthand = "address", .keys = server_keys};
+    .noun = "server",
+    .size = sizeof(struct config_server),
+    .name_offset = offsetof(struct config_server, name),
+    .is_ordered = true,
+    .shorthand = "address",
+    .plain = "an address",
+    .keys = server_keys,
+};
 
 static const char *const balance_words[] = {
     [BALANCE_ROUND_ROBIN] = "round_robin",
@@ -335,6 +427,7 @@ static const struct key process_keys[] = {
     {.name = "user",
      .type = KEY_TEXT,
      VALUE(config_process, user),
+     .fixed = true,
      .help = "who to become before anything is opened; when left out, who started it"},
     {.name = "max_connections",
      .type = KEY_INTEGER,
@@ -354,10 +447,12 @@ static const struct key io_keys[] = {
      .type = KEY_BOOL,
      VALUE(config_io, sqpoll),
      .fallback = "false",
+     .fixed = true,
      .help = "a kernel thread for each worker picks up requests: fewer system calls for more CPU time"},
     {.name = "sqpoll_idle",
      DURATION(config_io, sqpoll_idle_ms, MS, MS, MINUTE),
      .fallback = "10ms",
+     .fixed = true,
      .help = "how long that thread looks for requests before it sleeps"},
     {.name = "sqpoll_cpu",
      .type = KEY_INTEGER,
@@ -367,26 +462,57 @@ static const struct key io_keys[] = {
      .word = "any",
      .word_value = UINT32_MAX,
      .fallback = "any",
+     .fixed = true,
      .help = "the CPU that it stays on"},
     {.name = "splice",
      .type = KEY_WORD,
      VALUE(config_io, splice),
      .words = splice_words,
      .fallback = "auto",
+     .fixed = true,
      .help = "moves bulk data inside the kernel; `auto`: where that is cheaper"},
     {.name = "zero_copy_send",
      .type = KEY_BOOL,
      VALUE(config_io, zero_copy_send),
      .fallback = "false",
+     .fixed = true,
      .help = "sends large data without a copy; pays on fast networks, not on loopback"},
     {.name = "busy_poll",
      DURATION(config_io, busy_poll_us, US, US, SECOND),
      OFF,
      .fallback = "off",
+     .fixed = true,
      .help = "how long a worker spins before it waits: shorter delays for more CPU time"},
     {.name = NULL},
 };
 static const struct section io_section = {.keys = io_keys};
+
+static const struct key path_key = {.name = "path", .type = KEY_PATTERN, .offset = 0, .size = sizeof(const char *)};
+static const char *const libs_words[] = {"safe", "full", NULL};
+static const struct key lua_keys[] = {
+    {.name = "path",
+     .type = KEY_VALUES,
+     .item = &path_key,
+     ITEMS(config_lua, paths),
+     .single = true,
+     .help = "where `require` looks, in this order; `?` stands for the module's name"},
+    {.name = "memory",
+     SIZE(config_lua, memory, MIB, 4 * GIB),
+     .fallback = "64MiB",
+     .help = "how much one Lua VM may use: a script has one in each worker"},
+    {.name = "budget",
+     DURATION(config_lua, budget_ms, MS, MS, 10 * SECOND),
+     .fallback = "100ms",
+     .help = "CPU time that a hook may take until it returns or waits"},
+    {.name = "libs",
+     .type = KEY_WORD,
+     VALUE(config_lua, full_libraries),
+     .words = libs_words,
+     .fallback = "safe",
+     .help = "`safe`: no way to files, processes and memory; `full`: everything that LuaJIT has"},
+    {.name = NULL},
+};
+static const struct section lua_section = {.keys = lua_keys};
 
 static const struct key shutdown_keys[] = {
     {.name = "drain_timeout",
@@ -403,18 +529,31 @@ static const struct key defaults_keys[] = {
      .type = KEY_SECTION,
      .section = &timeouts_section,
      .base = offsetof(struct config_root, defaults.timeouts),
+     .only_read = true,
      .like = "listeners.*.timeouts"},
     {.name = "tcp",
      .type = KEY_SECTION,
      .section = &tcp_section,
      .base = offsetof(struct config_root, defaults.tcp),
+     .only_read = true,
      .like = "listeners.*.tcp"},
     {.name = NULL},
 };
 static const struct section defaults_section = {.keys = defaults_keys};
 
-/* `defaults` stands first: listeners begin with what it says. */
+static const struct key include_key = {
+    .name = "include", .type = KEY_INCLUDE, .offset = 0, .size = sizeof(const char *)};
+
+/* `defaults` stands before the listeners, which begin with what it says. */
 static const struct key config_keys[] = {
+    {.name = "include",
+     .type = KEY_VALUES,
+     .item = &include_key,
+     ITEMS(config_root, includes),
+     .single = true,
+     .only_read = true,
+     .help = "files that belong to this one: maps of one name become one, and what is in two files is an error; only "
+             "in the file that was named, and one without matches is fine"},
     {.name = "defaults", .type = KEY_SECTION, .section = &defaults_section},
     {.name = "listeners",
      .type = KEY_MAP,
@@ -429,6 +568,7 @@ static const struct key config_keys[] = {
     {.name = "log", .type = KEY_SECTION, .section = &log_section, .base = offsetof(struct config, log)},
     {.name = "process", .type = KEY_SECTION, .section = &process_section, .base = offsetof(struct config, process)},
     {.name = "io", .type = KEY_SECTION, .section = &io_section, .base = offsetof(struct config, io)},
+    {.name = "lua", .type = KEY_SECTION, .section = &lua_section, .base = offsetof(struct config, lua)},
     {.name = "shutdown", .type = KEY_SECTION, .section = &shutdown_section},
     {.name = NULL},
 };

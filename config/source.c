@@ -109,6 +109,10 @@ static uint32_t first_column_shown(struct span span) {
     return span.start.column > SHOWN_FROM_START_MAX ? span.start.column - SHOWN_BEFORE_SPAN : 1;
 }
 
+const char *source_origin(const struct source *source, uint32_t line) {
+    return line > 0 && line <= source->origins_count ? source->origins[line - 1] : NULL;
+}
+
 void source_show(const struct source *source, struct span span, const char *hint, struct bytes *out) {
     size_t size;
     const char *at = source_line(source, span.start.line, &size);

@@ -9,9 +9,13 @@
 #include <stdint.h>
 
 struct source {
-    const char *name; /* stands in messages */
-    const char *text; /* no 0 need follow; never begins with a byte order mark */
+    uint32_t number;    /* 0: the file that was named; included ones follow in the order in which they are read */
+    const char *name;   /* stands in messages and places */
+    const char *folder; /* absolute: where relative paths in it start; "" is the root of the file system */
+    const char *text;   /* no 0 need follow; never begins with a byte order mark */
     size_t size;
+    const char *const *origins; /* of a text that was made, what each line comes from; NULL: people wrote it */
+    size_t origins_count;
 };
 
 /* A place between two characters: line and column count from 1, columns in characters. Line 0: nowhere. */
@@ -22,7 +26,8 @@ struct mark {
 
 struct span {
     struct mark start;
-    struct mark end; /* behind the last character */
+    struct mark end;             /* behind the last character */
+    const struct source *source; /* NULL: the file that was named, as a whole */
 };
 
 enum source_fault { SOURCE_FINE, SOURCE_NOT_UTF8, SOURCE_CONTROL };
@@ -32,6 +37,9 @@ enum source_fault source_check(const struct source *source, struct mark *mark, u
 
 /* The text of a line without its end, as YAML counts lines; NULL behind the last one. */
 const char *source_line(const struct source *source, uint32_t line, size_t *size);
+
+/* Where a line of a text with origins comes from; NULL: from nothing that has a name. */
+const char *source_origin(const struct source *source, uint32_t line);
 
 /* Appends the line where the span starts, and under it carets below the span, followed by the hint (NULL: none). Long
  * lines are cut around the span. Appends nothing when there is no such line. */

@@ -186,7 +186,7 @@ static bool explain_quote(const struct syntax_error *error, struct line line, st
         arena_printf(findings->arena, "%squote it: \"%.*s\"", in_braces ? "inside { } " : "", (int)size, value);
     uint32_t column = characters_count(line.text, value) + 1;
     uint32_t end_column = column + characters_count(value, value + size);
-    struct span span = {{error->mark.line, column}, {error->mark.line, end_column}};
+    struct span span = {{error->mark.line, column}, {error->mark.line, end_column}, error->source};
     findings_add(findings, CODE_SYNTAX, span, hint, "not YAML: %.*s needs quotes here", (int)size, value);
     return true;
 }
@@ -197,7 +197,7 @@ static bool explain_tab(const struct syntax_error *error, struct line line, stru
         return false;
     }
     uint32_t column = (uint32_t)spaces + 1;
-    struct span span = {{error->mark.line, column}, {error->mark.line, column + 1}};
+    struct span span = {{error->mark.line, column}, {error->mark.line, column + 1}, error->source};
     findings_add(findings, CODE_TAB, span, "use spaces", "a tab indents this line");
     return true;
 }
@@ -210,20 +210,20 @@ static const struct explanation *explanation_find(const char *problem, struct li
     return explanation;
 }
 
-static struct span span_at(struct mark mark) {
-    return (struct span){mark, mark};
+static struct span span_at(const struct syntax_error *error, struct mark mark) {
+    return (struct span){mark, mark, error->source};
 }
 
 void syntax_explain(const struct syntax_error *error, struct findings *findings) {
-    struct line line = line_find(findings->source, error->mark);
+    struct line line = line_find(error->source, error->mark);
     if (explain_tab(error, line, findings) || explain_quote(error, line, findings)) {
         return;
     }
     const struct explanation *explanation = explanation_find(error->problem, line);
     struct mark place = explanation->context_is_the_place ? error->context : error->mark;
-    findings_add(findings, CODE_SYNTAX, span_at(place), explanation->hint, "not YAML: %s",
+    findings_add(findings, CODE_SYNTAX, span_at(error, place), explanation->hint, "not YAML: %s",
                  explanation->message != NULL ? explanation->message : error->problem);
     if (explanation->context_note != NULL) {
-        findings_note(findings, span_at(error->context), explanation->context_note);
+        findings_note(findings, span_at(error, error->context), explanation->context_note);
     }
 }

@@ -6,6 +6,7 @@
 
 /* What the parser said: the problem's text, where it stopped, and where the construct began that it was in. */
 struct syntax_error {
+    const struct source *source;
     const char *problem;
     struct mark mark;
     struct mark context;

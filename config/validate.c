@@ -10,9 +10,37 @@ static void check_listeners_exist(struct apply *apply, const struct node *tree) 
     const struct node_entry *listeners = node_entry(tree, "listeners");
     bool none = listeners == NULL || (listeners->value->kind == NODE_MAP && listeners->value->entries_count == 0);
     if (tree->kind == NODE_MAP && none) {
-        struct span span = listeners != NULL ? listeners->key->span : (struct span){{0, 0}, {0, 0}};
+        struct span span = listeners != NULL ? listeners->key->span : (struct span){.source = NULL};
         findings_add(apply->findings, CODE_NO_LISTENERS, span,
                      "add: listeners: {web: {bind: \":8080\", upstream: NAME}}", "there is no listener");
+    }
+}
+
+/* ---- names that must differ ---- */
+
+struct named {
+    const char *name;
+    size_t index; /* of its node */
+};
+
+static int named_compare(const void *left, const void *right) {
+    const struct named *a = left;
+    const struct named *b = right;
+    int order = strcmp(a->name, b->name);
+    return order != 0 ? order : a->index < b->index ? -1 : 1;
+}
+
+/* Sorts the list. `owner` is like `upstream "x" has two servers`. */
+static void check_names(struct apply *apply, enum code code, const char *owner, const struct node *nodes,
+                        struct named *list, size_t count) {
+    qsort(list, count, sizeof(list[0]), named_compare);
+    for (size_t index = 1; index < count; index++) {
+        if (strcmp(list[index].name, list[index - 1].name) == 0) {
+            findings_add(apply->findings, code, node_item(nodes, list[index].index)->span,
+                         "give it a \"name\" of its own, or remove it", "%s %s", owner,
+                         findings_quote(apply->findings, list[index].name));
+            findings_note(apply->findings, node_item(nodes, list[index - 1].index)->span, "the other one");
+        }
     }
 }
 
@@ -58,31 +86,34 @@ static void check_not_own(struct apply *apply, const struct node *tree, const st
     }
 }
 
+static void check_filter_names(struct apply *apply, const struct config_listener *listener,
+                               const struct node *filters) {
+    struct named *list = arena_take(apply->findings->arena, listener->filters_count * sizeof(list[0]));
+    size_t count = 0;
+    for (size_t index = 0; index < listener->filters_count; index++) {
+        if (listener->filters[index].name != NULL) {
+            list[count++] = (struct named){listener->filters[index].name, index};
+        }
+    }
+    const char *owner = arena_printf(apply->findings->arena, "listener %s has two filters",
+                                     findings_quote(apply->findings, listener->name));
+    check_names(apply, CODE_SAME_FILTER, owner, filters, list, count);
+}
+
 static void check_listener(struct apply *apply, const struct node *tree, const struct config_listener *listener,
                            const struct node *node) {
     const struct node *binds = node_child(node, "bind");
     for (size_t index = 0; index < listener->binds_count; index++) {
         const struct config_bind *bind = &listener->binds[index];
         check_bind_is_file(apply, bind, node_item(binds, index));
-        if (listener->upstream != SIZE_MAX) {
+        if (listener->upstream != CONFIG_NO_UPSTREAM) {
             check_not_own(apply, tree, listener, node, bind, node_item(binds, index));
         }
     }
+    check_filter_names(apply, listener, node_child(node, "filters"));
 }
 
 /* ---- upstreams ---- */
-
-struct named {
-    const char *name;
-    size_t index;
-};
-
-static int named_compare(const void *left, const void *right) {
-    const struct named *a = left;
-    const struct named *b = right;
-    int order = strcmp(a->name, b->name);
-    return order != 0 ? order : a->index < b->index ? -1 : 1;
-}
 
 static void check_server_names(struct apply *apply, const struct config_upstream *upstream,
                                const struct node *servers) {
@@ -93,16 +124,9 @@ static void check_server_names(struct apply *apply, const struct config_upstream
             list[count++] = (struct named){upstream->servers[index].name, index};
         }
     }
-    qsort(list, count, sizeof(list[0]), named_compare);
-    for (size_t index = 1; index < count; index++) {
-        if (strcmp(list[index].name, list[index - 1].name) == 0) {
-            findings_add(apply->findings, CODE_SAME_SERVER, node_item(servers, list[index].index)->span,
-                         "give it a \"name\" of its own, or remove it", "upstream %s has two servers %s",
-                         findings_quote(apply->findings, upstream->name),
-                         findings_quote(apply->findings, list[index].name));
-            findings_note(apply->findings, node_item(servers, list[index - 1].index)->span, "the other one");
-        }
-    }
+    const char *owner = arena_printf(apply->findings->arena, "upstream %s has two servers",
+                                     findings_quote(apply->findings, upstream->name));
+    check_names(apply, CODE_SAME_SERVER, owner, servers, list, count);
 }
 
 static void check_upstream(struct apply *apply, const struct config_upstream *upstream,

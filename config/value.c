@@ -2,8 +2,10 @@
 
 #include "base/check.h"
 #include "base/units.h"
+#include "config/include.h"
 #include "config/nearest.h"
 #include "config/source.h"
+#include "config/variables.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,8 +13,16 @@
 enum {
     QUOTED_SIZE = 256,
     HOST_SIZE = 256,
-    TEXT_SIZE_MAX = HOST_SIZE + sizeof(":65535"), /* an address may be a name */
+    NAME_SIZE_MAX = 64,
 };
+
+static const char name_letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+
+bool value_is_name(const char *text) {
+    size_t length = strlen(text);
+    return length >= 1 && length <= NAME_SIZE_MAX && text[strspn(text, name_letters)] == 0 &&
+           strchr("-.", text[0]) == NULL;
+}
 
 static bool text_begins(const char *text, const char *beginning) {
     return strncmp(text, beginning, strlen(beginning)) == 0;
@@ -120,6 +130,22 @@ static bool read_duration(const struct key *key, const char *text, void *record,
     return true;
 }
 
+static bool read_size(const struct key *key, const char *text, void *record, struct value_problem *problem) {
+    uint64_t value;
+    struct error error;
+    if (!units_parse_size(text, &value, &error)) {
+        bool number = text[0] != 0 && text[strspn(text, "0123456789")] == 0;
+        return problem_from(problem, number ? CODE_SIZE_UNIT : CODE_SIZE, &error);
+    }
+    if (value < key->min || value > key->max) {
+        problem->code = CODE_SIZE_RANGE;
+        error_set(&problem->message, "%.64s is out of range", text);
+        return problem_hint_type(problem, key);
+    }
+    schema_store(key, record, value);
+    return true;
+}
+
 static bool read_word(const struct key *key, const char *text, void *record, struct value_problem *problem) {
     struct nearest nearest;
     nearest_init(&nearest, text);
@@ -153,13 +179,27 @@ static const char *keep_text(const struct value_reader *reader, const char *text
     return arena_copy(reader->arena, text, strlen(text));
 }
 
-static bool read_text(const struct value_reader *reader, const struct key *key, const char *text, void *record,
-                      struct value_problem *problem) {
+static bool text_has_size(const char *text, size_t size_max, struct value_problem *problem) {
     if (text[0] == 0) {
         return problem_quote(problem, CODE_TEXT, text, "is empty");
     }
-    if (strlen(text) > TEXT_SIZE_MAX) {
-        return problem_quote(problem, CODE_TEXT, text, "is too long");
+    return strlen(text) <= size_max || problem_quote(problem, CODE_TEXT, text, "is too long");
+}
+
+static bool read_text(const struct value_reader *reader, const struct key *key, const char *text, void *record,
+                      struct value_problem *problem) {
+    if (!text_has_size(text, VALUE_TEXT_SIZE_MAX, problem)) {
+        return false;
+    }
+    store_text(key, record, keep_text(reader, text));
+    return true;
+}
+
+static bool read_name(const struct value_reader *reader, const struct key *key, const char *text, void *record,
+                      struct value_problem *problem) {
+    if (!value_is_name(text)) {
+        problem_quote(problem, CODE_NAME, text, "is not allowed");
+        return error_set(&problem->hint, "%s", VALUE_NAME_HELP);
     }
     store_text(key, record, keep_text(reader, text));
     return true;
@@ -167,8 +207,66 @@ static bool read_text(const struct value_reader *reader, const struct key *key, 
 
 /* Paths are relative to the file that names them. */
 static const char *keep_path(const struct value_reader *reader, const char *prefix, const char *path) {
+    while (text_begins(path, "./") && path[2] != 0) {
+        path += 2;
+    }
     bool absolute = path[0] == '/';
     return arena_printf(reader->arena, "%s%s%s%s", prefix, absolute ? "" : reader->folder, absolute ? "" : "/", path);
+}
+
+static bool read_pattern(const struct value_reader *reader, const struct key *key, const char *text, void *record,
+                         struct value_problem *problem) {
+    if (!text_has_size(text, VALUE_PATH_SIZE_MAX, problem)) {
+        return false;
+    }
+    const char *path = keep_path(reader, "", text);
+    const char *mark = strchr(path, '?');
+    if (mark == NULL || strchr(mark + 1, '?') != NULL) {
+        problem_quote(problem, CODE_PATTERN, text, mark == NULL ? "has no \"?\"" : "has more than one \"?\"");
+        return problem_hint_type(problem, key);
+    }
+    store_text(key, record, path);
+    return true;
+}
+
+static bool read_include(const struct value_reader *reader, const struct key *key, const char *text, void *record,
+                         struct value_problem *problem) {
+    if (!text_has_size(text, VALUE_PATH_SIZE_MAX, problem)) {
+        return false;
+    }
+    if (!include_is_allowed(text)) {
+        problem_quote(problem, CODE_INCLUDE, text, "has a wildcard in the name of a folder");
+        return error_set(&problem->hint, "only the name of the file may have some");
+    }
+    store_text(key, record, keep_text(reader, text));
+    return true;
+}
+
+/* `/etc/moonring/redis firewall.lua` -> `redis_firewall`. */
+static const char *name_of_script(const struct value_reader *reader, const char *path) {
+    const char *base = strrchr(path, '/') + 1;
+    size_t size = strlen(base);
+    if (size > strlen(".lua") && strcmp(base + size - strlen(".lua"), ".lua") == 0) {
+        size -= strlen(".lua");
+    }
+    char *name = size > 0 ? arena_copy(reader->arena, base, size < NAME_SIZE_MAX ? size : NAME_SIZE_MAX)
+                          : arena_copy(reader->arena, "_", 1);
+    for (char *at = name; *at != 0; at++) {
+        if (strchr(name_letters, *at) == NULL || (at == name && strchr("-.", *at) != NULL)) {
+            *at = '_';
+        }
+    }
+    return name;
+}
+
+static bool read_script(const struct value_reader *reader, const char *text, struct config_filter *filter,
+                        struct value_problem *problem) {
+    if (!text_has_size(text, VALUE_PATH_SIZE_MAX, problem)) {
+        return false;
+    }
+    filter->path = keep_path(reader, "", text);
+    filter->name = name_of_script(reader, filter->path);
+    return true;
 }
 
 static bool read_target(const struct value_reader *reader, const struct key *key, const char *text, void *record,
@@ -234,6 +332,34 @@ static bool problem_no_port(struct value_problem *problem, const char *text, con
     return error_set(&problem->hint, "write \"%.100s:80\", say", text);
 }
 
+/* `*:80`, or `:80` of a server. */
+static bool problem_any_host(struct value_problem *problem, const struct key *key, const char *text, const char *port) {
+    if (key->type == KEY_SERVER) {
+        problem_quote(problem, CODE_ADDRESS, text, "does not say which host");
+        return error_set(&problem->hint, "write \"127.0.0.1:%.100s\" for this machine", port);
+    }
+    problem_quote(problem, CODE_ADDRESS, text, "is not an address");
+    return error_set(&problem->hint, "write \":%.100s\" for every address of this machine", port);
+}
+
+/* `http://10.0.0.1/path`: the address in it, with the port that the scheme stands for. */
+static bool problem_url(struct value_problem *problem, const struct key *key, const char *text) {
+    const char *host = strstr(text, "://") + strlen("://");
+    int host_size = (int)strcspn(host, "/?#");
+    const char *bracket = memchr(host, ']', (size_t)host_size);
+    const char *name_end = bracket != NULL ? bracket : host;
+    bool has_port = memchr(name_end, ':', (size_t)(host + host_size - name_end)) != NULL;
+    const char *port = has_port                        ? ""
+                       : text_begins(text, "http://")  ? ":80"
+                       : text_begins(text, "https://") ? ":443"
+                                                       : NULL;
+    problem_quote(problem, CODE_ADDRESS, text, "is a URL, and an address is a host and a port");
+    if (host_size == 0 || port == NULL) {
+        return problem_hint_type(problem, key);
+    }
+    return error_set(&problem->hint, "write \"%.*s%s\"", host_size < 200 ? host_size : 200, host, port);
+}
+
 /* What is wrong with a text that no parser took. */
 static bool problem_address(struct value_problem *problem, const struct key *key, const char *text,
                             const struct error *error) {
@@ -241,6 +367,12 @@ static bool problem_address(struct value_problem *problem, const struct key *key
     const char *colon = strrchr(text, ':');
     if (text_begins(text, "unix:")) {
         return problem_from(problem, CODE_ADDRESS, error);
+    }
+    if (text_begins(text, "*:")) {
+        return problem_any_host(problem, key, text, text + strlen("*:"));
+    }
+    if (strstr(text, "://") != NULL) {
+        return problem_url(problem, key, text);
     }
     if (colon == NULL && text[0] != 0) {
         return problem_no_port(problem, text, server ? "127.0.0.1" : "");
@@ -300,8 +432,7 @@ static bool read_server(const struct value_reader *reader, const struct key *key
         return problem_no_systemd(problem, text);
     }
     if (text[0] == ':' && text[1] != 0) {
-        problem_quote(problem, CODE_ADDRESS, text, "does not say which host");
-        return error_set(&problem->hint, "write \"127.0.0.1%.100s\" for this machine", text);
+        return problem_any_host(problem, key, text, text + 1);
     }
     const char *kept = keep_address(reader, text);
     if (!address_parse(&server->address, kept, false, &error)) {
@@ -331,10 +462,14 @@ bool value_read(const struct value_reader *reader, const struct key *key, const 
         return read_integer(key, text, record, problem);
     case KEY_DURATION:
         return read_duration(key, text, record, problem);
+    case KEY_SIZE:
+        return read_size(key, text, record, problem);
     case KEY_WORD:
         return read_word(key, text, record, problem);
     case KEY_TEXT:
         return read_text(reader, key, text, record, problem);
+    case KEY_NAME:
+        return read_name(reader, key, text, record, problem);
     case KEY_TARGET:
         return read_target(reader, key, text, record, problem);
     case KEY_MODE:
@@ -345,21 +480,39 @@ bool value_read(const struct value_reader *reader, const struct key *key, const 
         return read_server(reader, key, text, record, problem);
     case KEY_UPSTREAM:
         return true; /* it may be defined further down: resolve.c */
+    case KEY_SCRIPT:
+        return read_script(reader, text, record, problem);
+    case KEY_PATTERN:
+        return read_pattern(reader, key, text, record, problem);
+    case KEY_INCLUDE:
+        return read_include(reader, key, text, record, problem);
+    case KEY_PARAMS:
     case KEY_SECTION:
     case KEY_LIST:
     case KEY_MAP:
+    case KEY_VALUES:
         break;
     }
     return false;
 }
 
-void value_read_fallback(const struct value_reader *reader, const struct key *key, void *record) {
+void value_read_fallback(struct arena *kept, const struct key *key, void *record) {
+    const struct value_reader reader = {.arena = kept, .folder = ""}; /* no fallback is a relative path */
     if (key->fallback != NULL) {
         struct value_problem problem;
-        check(value_read(reader, key, key->fallback, record, &problem));
+        check(value_read(&reader, key, key->fallback, record, &problem));
     } else if (key->size > 0) {
         schema_store(key, record, key->absent);
     }
+}
+
+/* In quotes, and so that no variable is seen in it. */
+static void write_text(const char *text, struct bytes *out) {
+    struct bytes escaped;
+    bytes_init(&escaped);
+    variables_escape(text, &escaped);
+    bytes_append_json(out, escaped.data);
+    bytes_finish(&escaped);
 }
 
 static void write_target(const char *target, struct bytes *out) {
@@ -370,13 +523,19 @@ static void write_target(const char *target, struct bytes *out) {
     struct bytes text;
     bytes_init(&text);
     bytes_printf(&text, "file:%s", target);
-    bytes_append_json(out, text.data);
+    write_text(text.data, out);
     bytes_finish(&text);
 }
 
 static void write_duration(const struct key *key, uint64_t value, struct bytes *out) {
     char text[32];
     units_format_duration(value * key->unit_us, text, sizeof(text));
+    bytes_append_text(out, text);
+}
+
+static void write_size(uint64_t value, struct bytes *out) {
+    char text[32];
+    units_format_size(value, text, sizeof(text));
     bytes_append_text(out, text);
 }
 
@@ -392,11 +551,17 @@ static void write_value(const struct key *key, const void *record, const struct 
     case KEY_DURATION:
         write_duration(key, schema_load(key, record), out);
         return;
+    case KEY_SIZE:
+        write_size(schema_load(key, record), out);
+        return;
     case KEY_WORD:
         bytes_append_text(out, key->words[schema_load(key, record)]);
         return;
     case KEY_TEXT:
-        bytes_append_json(out, load_text(key, record));
+    case KEY_NAME:
+    case KEY_PATTERN:
+    case KEY_INCLUDE:
+        write_text(load_text(key, record), out);
         return;
     case KEY_TARGET:
         write_target(load_text(key, record), out);
@@ -405,24 +570,29 @@ static void write_value(const struct key *key, const void *record, const struct 
         bytes_printf(out, "\"%04llo\"", (unsigned long long)schema_load(key, record));
         return;
     case KEY_BIND:
-        bytes_append_json(out, ((const struct config_bind *)record)->text);
+        write_text(((const struct config_bind *)record)->text, out);
         return;
     case KEY_SERVER:
-        bytes_append_json(out, ((const struct config_server *)record)->address_text);
+        write_text(((const struct config_server *)record)->address_text, out);
         return;
     case KEY_UPSTREAM:
-        bytes_append_json(out, config->upstreams[schema_load(key, record)].name);
+        write_text(config->upstreams[schema_load(key, record)].name, out);
         return;
+    case KEY_SCRIPT:
+        write_text(((const struct config_filter *)record)->path, out);
+        return;
+    case KEY_PARAMS:
     case KEY_SECTION:
     case KEY_LIST:
     case KEY_MAP:
+    case KEY_VALUES:
         return;
     }
 }
 
 bool value_write(const struct key *key, const void *record, const struct config *config, struct bytes *out) {
     uint64_t stored = key->size > 0 ? schema_load(key, record) : 0;
-    bool may_be_absent = key->size > 0 && key->fallback == NULL && !key->required;
+    bool may_be_absent = key->size > 0 && key->fallback == NULL && (!key->required || key->unless != NULL);
     if (may_be_absent && stored == key->absent) {
         return false;
     }
@@ -443,8 +613,9 @@ static void describe_range(const struct key *key, struct bytes *out) {
     }
     char min[32];
     char max[32];
-    units_format_duration(key->min, min, sizeof(min));
-    units_format_duration(key->max, max, sizeof(max));
+    size_t (*format)(uint64_t, char *, size_t) = key->type == KEY_SIZE ? units_format_size : units_format_duration;
+    format(key->min, min, sizeof(min));
+    format(key->max, max, sizeof(max));
     bytes_printf(out, "%s to %s", min, max);
 }
 
@@ -462,12 +633,14 @@ static void describe_type(const struct key *key, struct bytes *out) {
         return;
     case KEY_INTEGER:
     case KEY_DURATION:
+    case KEY_SIZE:
         describe_range(key, out);
         return;
     case KEY_WORD:
         describe_words(key->words, out);
         return;
     case KEY_TEXT:
+    case KEY_NAME:
         bytes_append_text(out, "a name");
         return;
     case KEY_TARGET:
@@ -485,12 +658,28 @@ static void describe_type(const struct key *key, struct bytes *out) {
     case KEY_UPSTREAM:
         bytes_append_text(out, "an upstream's name or a server's address");
         return;
+    case KEY_SCRIPT:
+        bytes_append_text(out, "the path of a Lua file");
+        return;
+    case KEY_PATTERN:
+        bytes_append_text(out, "a path with one \"?\" in it, like \"lib/?.lua\"");
+        return;
+    case KEY_INCLUDE:
+        bytes_append_text(out, "a path like \"conf.d/*.yaml\"");
+        return;
+    case KEY_PARAMS:
+        bytes_append_text(out, "a section, with keys as the script has them");
+        return;
     case KEY_SECTION:
         bytes_append_text(out, "a section");
         return;
     case KEY_LIST:
-        bytes_append_text(out,
-                          key->single ? "an address, a section, or a list of them" : "a list of addresses or sections");
+        bytes_printf(out, key->single ? "%s, a section, or a list of them" : "a list, each item %s or a section",
+                     key->section->plain);
+        return;
+    case KEY_VALUES:
+        describe_type(key->item, out);
+        bytes_append_text(out, "; or a list of such");
         return;
     case KEY_MAP:
         bytes_printf(out, "a map of %s names to sections", key->section->noun);

@@ -9,3 +9,11 @@
             ".previous\n")
 
 EMBED(libs, "lua/moonring/libs.lua");
+EMBED(values, "lua/moonring/values.lua");
+EMBED(params, "lua/moonring/params.lua");
+EMBED(meter, "lua/moonring/meter.lua");
+EMBED(task, "lua/moonring/task.lua");
+EMBED(conn, "lua/moonring/conn.lua");
+EMBED(view, "lua/moonring/view.lua");
+EMBED(frames, "lua/moonring/frames.lua");
+EMBED(protocols, "lua/moonring/protocols.lua");

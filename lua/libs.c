@@ -10,9 +10,9 @@
 #include <stdio.h>
 
 /* What libs.lua returned, in the registry, in its order. */
-static const char *const returned_keys[] = {"moonring.globals", "moonring.modules", "moonring.environment",
-                                            "moonring.close", "moonring.tostring"};
-enum returned { GLOBALS, MODULES, ENVIRONMENT, CLOSE, TOSTRING, RETURNED_COUNT };
+static const char *const returned_keys[] = {"moonring.globals", "moonring.modules",  "moonring.environment",
+                                            "moonring.close",   "moonring.tostring", "moonring.library"};
+enum returned { GLOBALS, MODULES, ENVIRONMENT, CLOSE, TOSTRING, LIBRARY, RETURNED_COUNT };
 
 static void push_returned(lua_State *L, enum returned which) {
     lua_getfield(L, LUA_REGISTRYINDEX, returned_keys[which]);
@@ -111,6 +111,12 @@ static void push_natives(lua_State *L) {
 
 /* --- public ------------------------------------------------------------------------------------------------------- */
 
+void libs_push_chunk(lua_State *L, const char *text, const char *end) {
+    if (luaL_loadbufferx(L, text, (size_t)(end - text), "=moonring", "t") != 0) {
+        lua_error(L);
+    }
+}
+
 void libs_open(lua_State *L) {
     luaL_openlibs(L);
     if (script_of(L)->options.interpreted) {
@@ -119,9 +125,7 @@ void libs_open(lua_State *L) {
     /* Else a literal like 1ULL opens it in the middle of reading a file. */
     lua_pushcfunction(L, luaopen_ffi);
     lua_call(L, 0, 0);
-    if (luaL_loadbufferx(L, embed_libs, (size_t)(embed_libs_end - embed_libs), "=moonring", "t") != 0) {
-        lua_error(L);
-    }
+    libs_push_chunk(L, embed_libs, embed_libs_end);
     push_natives(L);
     lua_pushboolean(L, script_of(L)->options.full_libraries);
     lua_call(L, 2, RETURNED_COUNT);
@@ -136,6 +140,10 @@ void libs_push_globals(lua_State *L) {
 
 void libs_push_modules(lua_State *L) {
     push_returned(L, MODULES);
+}
+
+void libs_push_library(lua_State *L) {
+    push_returned(L, LIBRARY);
 }
 
 void libs_run(lua_State *L, const char *text, size_t size, const char *name) {

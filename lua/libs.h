@@ -14,6 +14,12 @@ void libs_push_globals(lua_State *L);
 /* Pushes the table in which `require` looks for a name before it looks for a file: for what we add. */
 void libs_push_modules(lua_State *L);
 
+/* Pushes the table of what `require "moonring"` offers: for what we add. */
+void libs_push_library(lua_State *L);
+
+/* Pushes a file of ours (lua/embed.h) as a function. */
+void libs_push_chunk(lua_State *L, const char *text, const char *end);
+
 /* Loads text (never bytecode) with an environment of its own, runs it, and pushes the first value that it returned.
  * Raises its errors. name: of the chunk, as Lua has it: "@path". */
 void libs_run(lua_State *L, const char *text, size_t size, const char *name);

@@ -39,17 +39,21 @@ static bool stop_is_needless(lua_State *L, struct script *script) {
     return script->heap.used <= script->heap.limit - script->heap.limit / 8;
 }
 
-/* Raises an error at the line that runs in the innermost function that comes from a file, and not from us. */
-static void script_raise(lua_State *L, const char *text) {
+void script_error(lua_State *L, const char *format, ...) {
     lua_Debug place;
-    for (int level = 0; lua_getstack(L, level, &place); level++) {
+    bool found = false;
+    for (int level = 0; !found && lua_getstack(L, level, &place) != 0; level++) {
         lua_getinfo(L, "Sl", &place);
-        if (place.source[0] == '@') {
-            luaL_error(L, "%s:%d: %s", place.short_src, place.currentline, text);
-        }
+        found = place.source[0] == '@';
     }
-    lua_pushstring(L, text);
+    lua_pushfstring(L, found ? "%s:%d: " : "", place.short_src, place.currentline);
+    va_list arguments;
+    va_start(arguments, format);
+    lua_pushvfstring(L, format, arguments);
+    va_end(arguments);
+    lua_concat(L, 2);
     lua_error(L);
+    abort(); /* lua_error does not return, and does not say so */
 }
 
 static void script_stop_hook(lua_State *L, lua_Debug *activation) {
@@ -62,7 +66,7 @@ static void script_stop_hook(lua_State *L, lua_Debug *activation) {
     }
     bool over_budget = (script->stop & SCRIPT_STOP_BUDGET) != 0;
     script->stopped_by = over_budget ? SCRIPT_STOP_BUDGET : SCRIPT_STOP_MEMORY;
-    script_raise(L, over_budget ? budget_text : memory_text);
+    script_error(L, over_budget ? budget_text : memory_text);
 }
 
 /* Makes interpreted code raise an error at its next instruction, and again at the next one when it is caught. Safe in
@@ -166,8 +170,8 @@ static enum script_outcome script_pass(struct script *script, lua_State *thread,
     return script_name_error(script, status);
 }
 
-/* Takes out of a traceback what names a function of C by its address: it is ours, or LuaJIT's. */
-static void tidy_traceback(char *text) {
+/* What names a function of C by its address: it is ours, or LuaJIT's. */
+static void remove_addresses(char *text) {
     static const char mark[] = "]: at 0x";
     for (char *at = text; (at = strstr(at, mark)) != NULL;) {
         char *line = memrchr(text, '\n', (size_t)(at - text));
@@ -177,6 +181,37 @@ static void tidy_traceback(char *text) {
         memmove(from, rest, strlen(rest) + 1);
         at = from;
     }
+}
+
+static bool is_ours(const char *line) {
+    return strncmp(line, "\n\tmoonring:", 11) == 0;
+}
+
+/* The innermost lines of a traceback, while they are the library's: the place of the error is said already. */
+static void remove_our_lines(char *text) {
+    static const char head[] = "\nstack traceback:";
+    char *lines = strstr(text, head);
+    if (lines == NULL) {
+        return;
+    }
+    char *first = lines + sizeof(head) - 1;
+    char *rest = first;
+    const char *after = strchr(rest, '\n') == NULL ? rest : strchr(rest + 1, '\n');
+    if (strncmp(rest, "\n\t[C]: in function 'error'", 26) == 0 && after != NULL && is_ours(after)) {
+        rest += after - rest;
+    }
+    while (is_ours(rest)) {
+        rest += 1 + strcspn(rest + 1, "\n");
+    }
+    memmove(first, rest, strlen(rest) + 1);
+    if (*first == '\0') {
+        *lines = '\0';
+    }
+}
+
+static void tidy_traceback(char *text) {
+    remove_addresses(text);
+    remove_our_lines(text);
 }
 
 /* Takes the error value from the top of the dead thread's stack. */
@@ -410,10 +445,18 @@ static int script_create_thread(lua_State *L, void *argument) {
     return 0;
 }
 
-struct script_thread *script_thread_take(struct script *script) {
+static struct script_thread *script_take_spare(struct script *script) {
     struct script_thread *thread = script->spare;
     if (thread != NULL) {
         script->spare = thread->next;
+        script->spares_count--;
+    }
+    return thread;
+}
+
+struct script_thread *script_thread_take(struct script *script) {
+    struct script_thread *thread = script_take_spare(script);
+    if (thread != NULL) {
         return thread;
     }
     thread = malloc(sizeof(*thread));
@@ -425,11 +468,28 @@ struct script_thread *script_thread_take(struct script *script) {
     return thread;
 }
 
+struct script_thread *script_thread_make(lua_State *L) {
+    struct script_thread *thread = script_take_spare(script_of(L));
+    if (thread != NULL) {
+        return thread;
+    }
+    struct script_thread made;
+    script_create_thread(L, &made); /* this may be left for good: nothing is ours before it returns */
+    thread = malloc(sizeof(*thread));
+    if (thread == NULL) {
+        luaL_unref(L, LUA_REGISTRYINDEX, made.reference);
+        luaL_error(L, "not enough memory");
+    }
+    *thread = made;
+    return thread;
+}
+
 void script_thread_give(struct script *script, struct script_thread *thread) {
-    if (!script->dead && lua_status(thread->state) == 0) {
+    if (!script->dead && lua_status(thread->state) == 0 && script->spares_count < SCRIPT_SPARES_MAX) {
         lua_settop(thread->state, 0);
         thread->next = script->spare;
         script->spare = thread;
+        script->spares_count++;
         return;
     }
     if (!script->dead) {
@@ -456,7 +516,7 @@ bool script_collect(struct script *script) {
 
 void script_check_stack(lua_State *L) {
     if ((char *)__builtin_frame_address(0) < script_of(L)->stack_floor) {
-        script_raise(L, "stack overflow (library functions or coroutines within each other)");
+        script_error(L, "stack overflow (library functions or coroutines within each other)");
     }
 }
 
@@ -464,6 +524,6 @@ void script_check_room(lua_State *L, double size) {
     const struct script *script = script_of(L);
     size_t limit = script->heap.limit;
     if (script->heap.used > limit || size > (double)(limit - script->heap.used)) {
-        script_raise(L, memory_text);
+        script_error(L, memory_text);
     }
 }

@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 enum { SCRIPT_STACK_SIZE = 256 * 1024 }; /* of C, for calls from C into Lua that ask first; see script_check_stack */
-enum { SCRIPT_TEXT_SIZE = 4096, SCRIPT_KILLS_MAX = 16, SCRIPT_LOAD_BUDGET_MS = 5000 };
+enum { SCRIPT_TEXT_SIZE = 4096, SCRIPT_KILLS_MAX = 16, SCRIPT_LOAD_BUDGET_MS = 5000, SCRIPT_SPARES_MAX = 64 };
 
 struct script_options {
     const char *folder;       /* what paths of files are relative to */
@@ -70,8 +70,11 @@ typedef int script_function_fn(lua_State *L, void *argument);
 
 enum script_stop { SCRIPT_STOP_BUDGET = 1, SCRIPT_STOP_MEMORY = 2 };
 
+struct runtime;
+
 struct script {
-    lua_State *state; /* for calls that cannot fail; nothing runs on it */
+    struct runtime *runtime; /* who made the script for filters (lua/runtime.h), and sets this; else NULL */
+    lua_State *state;        /* for calls that cannot fail; nothing runs on it */
     struct watch *watch;
     struct heap heap;
     lua_State *running; /* the hook's thread while Lua runs, else NULL */
@@ -86,6 +89,7 @@ struct script {
 
     struct script_options options; /* its pointers are not ours; they live as long as the script */
     struct script_thread *spare;   /* ours; a thread that was taken belongs to its taker */
+    uint32_t spares_count;         /* at most SCRIPT_SPARES_MAX */
     struct script_thread service;  /* runs script_call: */
     int service_function;          /* what it starts with, in the registry */
     script_function_fn *function;  /* the caller's */
@@ -130,6 +134,13 @@ bool script_collect(struct script *script);
 /* --- for C functions that Lua calls ------------------------------------------------------------------------------- */
 
 struct script *script_of(lua_State *L);
+
+/* Raises an error at the line that runs in the innermost function that comes from a file, and not from us. The format
+ * is lua_pushfstring's. */
+_Noreturn void script_error(lua_State *L, const char *format, ...);
+
+/* As script_thread_take. Raises when memory is short. */
+struct script_thread *script_thread_make(lua_State *L);
 
 /* Between these two the script is not killed: for C code that has the engine's objects in a state that must not stay,
  * and calls LuaJIT meanwhile. (While an instruction of our own runs it is never killed.) Nothing between them may

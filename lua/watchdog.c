@@ -21,6 +21,7 @@ struct watchdog {
     struct watch *watches; /* guarded by lock, as are the rest of this struct and the watchdog's half of each watch */
     bool ending;
     struct sigaction old_action;
+    void (*thread_begins)(void);
 };
 
 /* A signal handler has nothing else by which to find what its thread is doing. */
@@ -94,6 +95,9 @@ static void watchdog_sleep(struct watchdog *watchdog, uint64_t sleep_ns) {
 
 static void *watchdog_run(void *argument) {
     struct watchdog *watchdog = argument;
+    if (watchdog->thread_begins != NULL) {
+        watchdog->thread_begins();
+    }
     pthread_mutex_lock(&watchdog->lock);
     while (!watchdog->ending) {
         uint64_t sleep_ns = watchdog->tick_ns;
@@ -117,13 +121,13 @@ static int watchdog_start(struct watchdog *watchdog) {
     return result;
 }
 
-struct watchdog *watchdog_create(uint32_t tick_ms, struct error *error) {
+struct watchdog *watchdog_create(uint32_t tick_ms, void (*thread_begins)(void), struct error *error) {
     struct watchdog *watchdog = malloc(sizeof(*watchdog));
     if (watchdog == NULL) {
         error_set(error, "watchdog: not enough memory");
         return NULL;
     }
-    *watchdog = (struct watchdog){.tick_ns = (uint64_t)tick_ms * 1000000};
+    *watchdog = (struct watchdog){.tick_ns = (uint64_t)tick_ms * 1000000, .thread_begins = thread_begins};
     pthread_mutex_init(&watchdog->lock, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);

@@ -44,8 +44,9 @@ struct watch {
     struct watch *next;
 };
 
-/* Starts the thread and takes over SIGVTALRM for the process. tick_ms: how often it looks. */
-struct watchdog *watchdog_create(uint32_t tick_ms, struct error *error);
+/* Starts the thread and takes over SIGVTALRM for the process. tick_ms: how often it looks. thread_begins: called first
+ * on that thread, to give up rights; NULL: nothing to do. */
+struct watchdog *watchdog_create(uint32_t tick_ms, void (*thread_begins)(void), struct error *error);
 /* Every watch must have left. NULL is fine. */
 void watchdog_destroy(struct watchdog *watchdog);
 

@@ -19,7 +19,6 @@ explained() {
     cat <<'END'
 flow.c|flow_send_zero_copy|return false;|memory is short
 flow.c|flow_recv_done|flow->source_dry = true;|this kernel waits on non-blocking sockets; older ones need not, as the one in tests/simulate
-flow.c|flow_fill|return -ENOBUFS;|every pipe holds the bytes of a slow receiver: 65 of them at once, as in the soak
 flow.c|flow_splice_stops|case EINTR:|no signal reaches a worker's thread: they are blocked there
 flow.c|flow_splice_stops|break;|the same
 session.c|session_open|kernel_close(fd);|memory is short

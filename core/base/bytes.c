@@ -184,3 +184,11 @@ void bytes_append_escaped(struct bytes *bytes, const char *text, size_t size) {
         bytes_append(bytes, escaped, bytes_escape(text[index], escaped));
     }
 }
+
+uint64_t bytes_hash(const void *data, size_t size) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (const unsigned char *byte = data, *end = byte + size; byte < end; byte++) {
+        hash = (hash ^ *byte) * UINT64_C(0x100000001b3);
+    }
+    return hash;
+}

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct bytes {
     char *data; /* ours; never NULL: "" when empty */
@@ -30,5 +31,8 @@ void bytes_append_json(struct bytes *bytes, const char *text);
 void bytes_append_escaped(struct bytes *bytes, const char *text, size_t size);
 /* Writes one byte as bytes_append_escaped does, for who has no memory to spare. Returns the size, 1 to 4; adds no 0. */
 size_t bytes_escape(char byte, char text[static 4]);
+
+/* FNV-1a: spreads what was not made to collide. */
+uint64_t bytes_hash(const void *data, size_t size);
 
 #endif

@@ -22,12 +22,15 @@ enum {
 
 static atomic_int log_level_now = LOG_INFO;
 
-/* Where lines go. The lock keeps a line from being written to a descriptor that was closed just now. */
-static struct {
-    pthread_mutex_t lock;
+struct log_target {
     int fd;
     char *path; /* ours; NULL: stderr or stdout */
-} log_target = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = STDERR_FILENO};
+};
+
+/* Where lines go. The lock keeps a line from being written to a descriptor that was closed just now. */
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct log_target log_target = {.fd = STDERR_FILENO};
+static struct log_target log_target_next = {.fd = -1}; /* from log_prepare on; of the thread that called it */
 
 static const char *const log_level_names[] = {
     [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug", [LOG_TRACE] = "trace",
@@ -80,10 +83,10 @@ static size_t log_append_escaped(char *line, size_t size, const char *text) {
 /* One piece, not above PIPE_BUF: a pipe that polls writable takes it whole without blocking. Whoever logs must not
  * stand still because nobody reads the log. False: it was not taken in time. */
 static bool log_put(const char *text, size_t size, int wait_ms) {
-    pthread_mutex_lock(&log_target.lock);
+    pthread_mutex_lock(&log_lock);
     struct pollfd target = {.fd = log_target.fd, .events = POLLOUT};
     bool put = poll(&target, 1, wait_ms) == 1 && write(log_target.fd, text, size) == (ssize_t)size;
-    pthread_mutex_unlock(&log_target.lock);
+    pthread_mutex_unlock(&log_lock);
     return put;
 }
 
@@ -119,14 +122,12 @@ void log_write(enum log_level level, const char *format, ...) {
     errno = kept_errno;
 }
 
-/* The lock is held. Takes over `path` when it succeeds. */
-static void log_target_set(int fd, char *path) {
-    if (log_target.path != NULL) {
-        close(log_target.fd);
+static void log_target_close(struct log_target *target) {
+    if (target->path != NULL) {
+        close(target->fd);
     }
-    free(log_target.path);
-    log_target.fd = fd;
-    log_target.path = path;
+    free(target->path);
+    *target = (struct log_target){.fd = -1};
 }
 
 static int log_open_file(const char *path, struct error *error) {
@@ -140,31 +141,52 @@ static int log_open_file(const char *path, struct error *error) {
     return fd;
 }
 
-bool log_open(const char *target, struct error *error) {
-    int fd = STDERR_FILENO;
-    char *path = NULL;
+bool log_prepare(const char *target, struct error *error) {
+    struct log_target next = {.fd = STDERR_FILENO};
     if (strcmp(target, "stdout") == 0) {
-        fd = STDOUT_FILENO;
+        next.fd = STDOUT_FILENO;
     } else if (strcmp(target, "stderr") != 0) {
-        path = strdup(target);
-        if (path == NULL) {
+        next.path = strdup(target);
+        if (next.path == NULL) {
             return error_set(error, "cannot open the log %s: %s", target, error_name(ENOMEM));
         }
-        fd = log_open_file(path, error);
-        if (fd < 0) {
-            free(path);
+        next.fd = log_open_file(target, error);
+        if (next.fd < 0) {
+            free(next.path);
             return false;
         }
     }
-    pthread_mutex_lock(&log_target.lock);
-    log_target_set(fd, path);
-    pthread_mutex_unlock(&log_target.lock);
+    log_target_next = next;
     return true;
+}
+
+void log_commit(void) {
+    if (log_target_next.fd < 0) {
+        return;
+    }
+    pthread_mutex_lock(&log_lock);
+    struct log_target before = log_target;
+    log_target = log_target_next;
+    pthread_mutex_unlock(&log_lock);
+    log_target_close(&before);
+    log_target_next = (struct log_target){.fd = -1};
+}
+
+void log_abandon(void) {
+    log_target_close(&log_target_next);
+}
+
+bool log_open(const char *target, struct error *error) {
+    bool opened = log_prepare(target, error);
+    if (opened) {
+        log_commit();
+    }
+    return opened;
 }
 
 bool log_reopen(struct error *error) {
     bool opened = true;
-    pthread_mutex_lock(&log_target.lock);
+    pthread_mutex_lock(&log_lock);
     if (log_target.path != NULL) {
         int fd = log_open_file(log_target.path, error);
         opened = fd >= 0;
@@ -173,6 +195,6 @@ bool log_reopen(struct error *error) {
             log_target.fd = fd;
         }
     }
-    pthread_mutex_unlock(&log_target.lock);
+    pthread_mutex_unlock(&log_lock);
     return opened;
 }

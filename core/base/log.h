@@ -26,6 +26,11 @@ void log_set_level(enum log_level level);
 enum log_level log_level(void);
 /* `stderr`, `stdout` or a path that is appended to (made with mode 0640). The old target stays when it fails. */
 bool log_open(const char *target, struct error *error);
+/* The same in two steps, for one thread: the first may fail, the second, either of the other two, cannot. Without a
+ * first step the second does nothing. */
+bool log_prepare(const char *target, struct error *error);
+void log_commit(void);
+void log_abandon(void);
 /* Opens a file target again by its path (after logrotate moved it). */
 bool log_reopen(struct error *error);
 const char *log_level_name(enum log_level level);

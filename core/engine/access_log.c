@@ -26,13 +26,15 @@ enum {
 /* One producer (a worker), one consumer (the writer): positions only grow, and each is written by one side. */
 struct access_queue {
     struct access_log *log;
-    struct access_queue *next;
+    struct access_queue *next; /* of an older one; the writer's once the queue stands in log->queues */
     enum config_access_format format;
     struct bytes line;     /* the producer's */
     _Atomic uint64_t head; /* the writer has read up to here */
     _Atomic uint64_t tail; /* the worker has written up to here */
     _Atomic uint64_t lost;
     uint64_t lost_reported; /* the writer's */
+    uint32_t holders;       /* the maker's thread's */
+    atomic_bool released;   /* the worker will write no more */
     char bytes[QUEUE_SIZE];
 };
 
@@ -40,17 +42,18 @@ struct access_log {
     char *target; /* ours */
     int fd;       /* ours, unless it is stdout or stderr */
     bool is_file;
-    bool failing; /* the last write failed, and was reported */
-    bool torn;    /* what was written last is not a whole line */
-    enum config_access_format format;
+    bool failing;          /* the last write failed, and was reported */
+    bool torn;             /* what was written last is not a whole line */
+    _Atomic uint64_t lost; /* lines that the target refused */
     void (*thread_begins)(void);
     pthread_t thread;
+    sem_t begun; /* posted once: thread_begins has returned */
     sem_t wake;
     atomic_bool asleep;
     atomic_bool reopen;
     atomic_bool stop;
     struct timespec stop_by;
-    _Atomic(struct access_queue *) queues;
+    _Atomic(struct access_queue *) queues; /* whoever makes one puts it in front, only the writer takes one out */
 };
 
 /* --- formatting ------------------------------------------------------------------------------------------------- */
@@ -158,7 +161,13 @@ static void queue_copy_in(struct access_queue *queue, uint64_t tail, const char 
     memcpy(queue->bytes, bytes + first, size - first);
 }
 
-void access_queue_write(struct access_queue *queue, const struct access_record *record) {
+static void log_wake(struct access_log *log) {
+    if (atomic_load(&log->asleep) && atomic_exchange(&log->asleep, false)) {
+        sem_post(&log->wake);
+    }
+}
+
+bool access_queue_write(struct access_queue *queue, const struct access_record *record) {
     bytes_clear(&queue->line);
     access_record_format(record, queue->format, &queue->line);
     uint64_t tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
@@ -166,32 +175,66 @@ void access_queue_write(struct access_queue *queue, const struct access_record *
     if (queue->line.failed || queue->line.size > QUEUE_SIZE - (tail - head)) {
         queue->line.failed = false;
         atomic_fetch_add_explicit(&queue->lost, 1, memory_order_relaxed);
-        return;
+        return false;
     }
     queue_copy_in(queue, tail, queue->line.data, queue->line.size);
     /* Sequentially consistent, as is the writer's "asleep, then look once more": one of both sees the other. */
     atomic_store(&queue->tail, tail + queue->line.size);
-    if (atomic_load(&queue->log->asleep) && atomic_exchange(&queue->log->asleep, false)) {
-        sem_post(&queue->log->wake);
-    }
+    log_wake(queue->log);
+    return true;
 }
 
 uint64_t access_queue_lost(const struct access_queue *queue) {
     return atomic_load_explicit(&queue->lost, memory_order_relaxed);
 }
 
-struct access_queue *access_queue_create(struct access_log *log) {
+struct access_queue *access_queue_create(struct access_log *log, enum config_access_format format) {
     struct access_queue *queue = calloc(1, sizeof *queue);
     if (queue == NULL) {
         return NULL;
     }
     queue->log = log;
-    queue->format = log->format;
+    queue->holders = 1;
+    queue->format = format;
     bytes_init(&queue->line);
     queue->next = atomic_load(&log->queues);
     while (!atomic_compare_exchange_weak(&log->queues, &queue->next, queue)) {
     }
     return queue;
+}
+
+struct access_queue *access_queue_hold(struct access_queue *queue) {
+    queue->holders++;
+    return queue;
+}
+
+void access_queue_release(struct access_queue *queue) {
+    struct access_log *log = queue->log;
+    if (--queue->holders == 0) {
+        atomic_store(&queue->released, true); /* from here on it may be gone */
+        log_wake(log);
+    }
+}
+
+enum config_access_format access_queue_format(const struct access_queue *queue) {
+    return queue->format;
+}
+
+uint64_t access_log_lost(const struct access_log *log) {
+    return atomic_load_explicit(&log->lost, memory_order_relaxed);
+}
+
+bool access_log_has_no_queue(const struct access_log *log) {
+    return atomic_load(&log->queues) == NULL;
+}
+
+const char *access_log_target(const struct access_log *log) {
+    return log->target;
+}
+
+static void queue_free(struct access_queue *queue) {
+    bytes_finish(&queue->line);
+    free(queue);
 }
 
 /* --- the writer's side ------------------------------------------------------------------------------------------ */
@@ -280,7 +323,9 @@ static size_t log_write_some(struct access_log *log, struct access_queue *queue,
         log_error("access log %s: %s; lines are dropped until it works again", log->target, strerror(errno));
         log->failing = true;
     }
-    atomic_fetch_add_explicit(&queue->lost, count_lines(bytes, size), memory_order_relaxed);
+    uint64_t lines = count_lines(bytes, size);
+    atomic_fetch_add_explicit(&queue->lost, lines, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->lost, lines, memory_order_relaxed);
     return size;
 }
 
@@ -303,10 +348,29 @@ static bool queue_write_out(struct access_log *log, struct access_queue *queue) 
     return any;
 }
 
+/* Others may put queues in front of it meanwhile. */
+static void log_take_out(struct access_log *log, struct access_queue *queue) {
+    struct access_queue *front = queue;
+    if (atomic_compare_exchange_strong(&log->queues, &front, queue->next)) {
+        return;
+    }
+    while (front->next != queue) {
+        front = front->next;
+    }
+    front->next = queue->next;
+}
+
 static bool log_write_out(struct access_log *log) {
     bool any = false;
-    for (struct access_queue *queue = atomic_load(&log->queues); queue != NULL; queue = queue->next) {
+    struct access_queue *next;
+    for (struct access_queue *queue = atomic_load(&log->queues); queue != NULL; queue = next) {
+        bool released = atomic_load(&queue->released); /* asked before: what came until then is written now */
+        next = queue->next;
         any = queue_write_out(log, queue) || any;
+        if (released && atomic_load(&queue->head) == atomic_load(&queue->tail)) {
+            log_take_out(log, queue);
+            queue_free(queue);
+        }
     }
     return any;
 }
@@ -348,6 +412,7 @@ static void *log_thread(void *argument) {
     if (log->thread_begins != NULL) {
         log->thread_begins();
     }
+    sem_post(&log->begun);
     for (;;) {
         if (atomic_exchange(&log->reopen, false)) {
             log_write_out(log); /* lines from before belong into the old file */
@@ -362,7 +427,7 @@ static void *log_thread(void *argument) {
     }
 }
 
-static struct access_log *access_log_open(const char *target, enum config_access_format format, struct error *error) {
+static struct access_log *access_log_open(const char *target, struct error *error) {
     struct access_log *log = calloc(1, sizeof *log);
     char *copy = strdup(target);
     if (log == NULL || copy == NULL) {
@@ -372,7 +437,6 @@ static struct access_log *access_log_open(const char *target, enum config_access
         return NULL;
     }
     log->target = copy;
-    log->format = format;
     log->fd = target_open(target);
     if (log->fd < 0) {
         error_set(error, "access log %s: cannot be opened: %s", target, strerror(errno));
@@ -384,22 +448,24 @@ static struct access_log *access_log_open(const char *target, enum config_access
     return log;
 }
 
-struct access_log *access_log_create(const char *target, enum config_access_format format, void (*thread_begins)(void),
-                                     struct error *error) {
-    struct access_log *log = access_log_open(target, format, error);
+struct access_log *access_log_create(const char *target, void (*thread_begins)(void), struct error *error) {
+    struct access_log *log = access_log_open(target, error);
     if (log == NULL) {
         return NULL;
     }
     log->thread_begins = thread_begins;
-    check(sem_init(&log->wake, 0, 0) == 0);
+    check(sem_init(&log->wake, 0, 0) == 0 && sem_init(&log->begun, 0, 0) == 0);
     int number = pthread_create(&log->thread, NULL, log_thread, log);
     if (number != 0) {
         error_set(error, "cannot start the access log's thread: %s", strerror(number));
         sem_destroy(&log->wake);
+        sem_destroy(&log->begun);
         target_close(log);
         free(log->target);
         free(log);
         return NULL;
+    }
+    while (sem_wait(&log->begun) < 0 && errno == EINTR) {
     }
     return log;
 }
@@ -421,12 +487,12 @@ void access_log_destroy(struct access_log *log) {
     struct access_queue *queue = atomic_load(&log->queues);
     while (queue != NULL) {
         struct access_queue *next = queue->next;
-        bytes_finish(&queue->line);
-        free(queue);
+        queue_free(queue);
         queue = next;
     }
     target_close(log);
     sem_destroy(&log->wake);
+    sem_destroy(&log->begun);
     free(log->target);
     free(log);
 }

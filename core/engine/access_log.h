@@ -38,19 +38,29 @@ struct access_record {
 };
 
 /* Opens the target (stdout, stderr or a path) and starts the writer thread, which calls thread_begins (NULL: nothing)
- * first: to give up rights that its maker has. */
-struct access_log *access_log_create(const char *target, enum config_access_format format, void (*thread_begins)(void),
-                                     struct error *error);
+ * first: to give up rights that its maker has; it has done so when this returns. */
+struct access_log *access_log_create(const char *target, void (*thread_begins)(void), struct error *error);
+/* As it was given. */
+const char *access_log_target(const struct access_log *log);
 /* Writes out what is queued, for at most two seconds, then ends the thread. NULL is fine. */
 void access_log_destroy(struct access_log *log);
 /* Opens a file target again by its path. Any thread. */
 void access_log_reopen(struct access_log *log);
 
-/* A queue for one worker. Belongs to the log. NULL when memory is short. */
-struct access_queue *access_queue_create(struct access_log *log);
-/* Appends a line or drops it. Never waits. Only the worker's thread. */
-void access_queue_write(struct access_queue *queue, const struct access_record *record);
+/* A queue for one worker, which belongs to the log. One thread at a time makes them. NULL when memory is short. */
+struct access_queue *access_queue_create(struct access_log *log, enum config_access_format format);
+/* One more holder; the maker is the first. When the last of them has released it, nothing more will be appended, and it
+ * goes when all of it is written. On the thread that makes and destroys the log. */
+struct access_queue *access_queue_hold(struct access_queue *queue);
+void access_queue_release(struct access_queue *queue);
+enum config_access_format access_queue_format(const struct access_queue *queue);
+/* Appends a line, or drops it: then false. Never waits. Only the worker's thread. */
+bool access_queue_write(struct access_queue *queue, const struct access_record *record);
 uint64_t access_queue_lost(const struct access_queue *queue);
+/* Lines that the target refused, of every queue that there was. Any thread. */
+uint64_t access_log_lost(const struct access_log *log);
+/* Every queue that was released has been written. Any thread. */
+bool access_log_has_no_queue(const struct access_log *log);
 
 /* Appends the record as a line, with its newline. */
 void access_record_format(const struct access_record *record, enum config_access_format format, struct bytes *line);

@@ -1,7 +1,12 @@
 #include "engine/balance.h"
 
+#include "base/bytes.h"
+
+#include <math.h>
+
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool balance_init(struct balance *balance, enum config_balance policy, struct server *servers, size_t servers_count,
                   uint64_t seed) {
@@ -65,8 +70,8 @@ static struct server *pick_round_robin(struct balance *balance, const struct cho
 /* Fewest sessions for its weight; among equals the one that round robin would take, so that an idle upstream's first
  * server does not get everything. */
 static bool is_less_loaded(const struct server *a, const struct server *b) {
-    uint64_t active_a = atomic_load_explicit(&a->active, memory_order_relaxed);
-    uint64_t active_b = atomic_load_explicit(&b->active, memory_order_relaxed);
+    uint64_t active_a = atomic_load_explicit(&a->state->active, memory_order_relaxed);
+    uint64_t active_b = atomic_load_explicit(&b->state->active, memory_order_relaxed);
     return active_a * b->weight < active_b * a->weight;
 }
 
@@ -127,6 +132,39 @@ static struct server *pick(struct balance *balance, const struct choice *choice)
         return pick_first(balance, choice);
     }
     return NULL;
+}
+
+/* A server's draw for a key: the lowest wins; a heavier server draws lower. */
+static double draw(const struct server *server, uint64_t key) {
+    uint64_t mixed = (bytes_hash(server->name, strlen(server->name)) ^ key) * UINT64_C(0x9e3779b97f4a7c15);
+    mixed = (mixed ^ mixed >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    double uniform = ((double)(mixed >> 11) + 0.5) / (double)(UINT64_C(1) << 53);
+    return -log(uniform) / server->weight;
+}
+
+static struct server *pick_by_key(const struct balance *balance, uint64_t key, const struct choice *choice) {
+    struct server *best = NULL;
+    double lowest = 0;
+    for (size_t i = 0; i < balance->servers_count; i++) {
+        struct server *server = &balance->servers[i];
+        double drawn = is_candidate(server, choice) ? draw(server, key) : 0;
+        if (drawn > 0 && (best == NULL || drawn < lowest)) {
+            best = server;
+            lowest = drawn;
+        }
+    }
+    return best;
+}
+
+struct server *balance_pick_by_key(const struct balance *balance, uint64_t key, struct server *const *tried,
+                                   size_t tried_count) {
+    struct choice choice = {.tried = tried, .tried_count = tried_count, .backup = false};
+    struct server *server = pick_by_key(balance, key, &choice);
+    if (server == NULL) {
+        choice.backup = true;
+        server = pick_by_key(balance, key, &choice);
+    }
+    return server;
 }
 
 struct server *balance_pick(struct balance *balance, struct server *const *tried, size_t tried_count) {

@@ -17,6 +17,7 @@
 /* A run of bytes that slices point into. */
 struct buffer {
     uint32_t references; /* slices that point here; 0 gives the memory back */
+    uint32_t capacity;   /* of a heap buffer */
     uint16_t ring_id;
     bool is_heap; /* the bytes follow this struct, from malloc; else they belong to the receive ring */
 };
@@ -64,11 +65,22 @@ void queue_receive(struct queue *queue, struct buffers *buffers, const struct co
 void queue_consume(struct queue *queue, struct buffers *buffers, size_t size);
 /* Moves the first `size` bytes to the end of another queue. A buffer that is cut is shared by both. */
 void queue_move(struct queue *queue, struct buffers *buffers, size_t size, struct queue *to);
+/* Moves everything to the end of another queue. */
+void queue_move_all(struct queue *queue, struct queue *to);
+/* The same; a few bytes that were copied before join others that were. */
+void queue_join(struct queue *queue, struct buffers *buffers, struct queue *to);
+/* Appends slices of the first `size` bytes of `from` without taking them out. */
+void queue_share(struct queue *queue, struct buffers *buffers, const struct queue *from, size_t size);
+/* Appends a copy of the bytes, on the heap. False when memory is short: the queue is as it was. */
+bool queue_append_copy(struct queue *queue, struct buffers *buffers, const void *bytes, size_t size);
+/* Makes the first slice at least `size` bytes (or all there are), by copying whole slices to the heap. False when
+ * memory is short: the queue is as it was. */
+bool queue_gather(struct queue *queue, struct buffers *buffers, size_t size);
 void queue_clear(struct queue *queue, struct buffers *buffers);
 /* Fills the message with the first slices, as many as fit. Returns their bytes. */
 size_t queue_message(const struct queue *queue, struct ring_message *message);
-/* Copies what lies in buffers of the ring to one heap buffer and gives them back. Nothing may be reading the queue.
- * False when memory is short: the queue is as it was. */
+/* Copies what lies in buffers of the ring to one heap buffer and gives them back; and pieces that have become many and
+ * small. Nothing may be reading the queue. False when memory is short: the queue is as it was. */
 bool queue_evacuate(struct queue *queue, struct buffers *buffers);
 
 #endif

@@ -4,8 +4,8 @@
 #define MOONRING_ENGINE_ENGINE_H
 
 #include "engine/access_log.h"
-#include "engine/balance.h"
 #include "engine/buffer.h"
+#include "engine/epoch.h"
 #include "engine/reason.h"
 #include "engine/ring.h"
 #include "engine/splice.h"
@@ -13,6 +13,18 @@
 #include "engine/zero_copy.h"
 
 struct listener;
+struct filter_session;
+
+/* What is being collected while a script is entered. */
+struct filter_entry {
+    struct list touched; /* filter sessions whose outbox has something */
+    struct queue view;   /* of a filter that would be bypassed: what it can see, */
+    uint64_t offset;     /* from there on, */
+    uint64_t pass_ahead; /* and how it stood */
+    uint64_t drop_ahead;
+    bool remembers; /* the four above */
+    bool open;
+};
 
 struct engine_counters {
     uint64_t sessions_opened;
@@ -32,7 +44,10 @@ struct engine_counters {
     uint64_t retries;
     uint64_t accepts_limited;   /* clients that a limit made wait */
     uint64_t accepts_exhausted; /* accepts refused for want of descriptors or memory */
-    uint64_t turn_longest_us;   /* from the end of a wait to the beginning of the next */
+    uint64_t hooks;             /* entered by sessions */
+    uint64_t filters_bypassed;
+    uint64_t access_lost;     /* lines of the access log that were dropped */
+    uint64_t turn_longest_us; /* from the end of a wait to the beginning of the next */
 };
 
 struct engine {
@@ -45,9 +60,11 @@ struct engine {
     struct zero_copies zero_copies;
     bool splice;
     bool zero_copy_send;
-    struct balance *balances;        /* one for each upstream */
-    struct access_queue *access_log; /* NULL: off */
-    struct list released;            /* owners to release at the end of the turn */
+    struct epoch *epoch; /* in which sessions begin now */
+    struct filter_entry entry;
+    struct list written_chains; /* whose streams another session's script has written to */
+    struct list closed_chains;  /* whose last hooks run at the end of the turn */
+    struct list released;       /* owners to release at the end of the turn */
     struct list sessions;
     uint32_t sessions_count;
     struct slab sessions_slab;
@@ -56,11 +73,28 @@ struct engine {
     struct engine_counters counters;
     /* Called when a session of the listener has gone: somebody may wait for its place. */
     void (*session_ended)(struct engine *engine, struct listener *listener);
+    /* Called when nobody uses an epoch that was replaced any more. */
+    void (*epoch_over)(struct engine *engine, struct epoch *epoch);
     /* Called when there was no descriptor or memory (errno) for a session's server: nobody else should be accepted. */
     void (*exhausted)(struct engine *engine, int number);
     /* Called when nobody on this worker accepts on the listening socket any more. */
     void (*acceptor_ended)(struct engine *engine, int fd);
+    /* Called at the end of each turn, outside of any entry of a script: garbage may be collected. NULL: nobody. */
+    void (*turn_ended)(void *argument);
+    void *turn_ended_argument;
 };
+
+static inline void engine_use_epoch(struct epoch *epoch) {
+    atomic_store_explicit(&epoch->users, epoch_users(epoch) + 1, memory_order_relaxed);
+}
+
+static inline void engine_leave_epoch(struct engine *engine, struct epoch *epoch) {
+    uint64_t users = epoch_users(epoch) - 1;
+    atomic_store_explicit(&epoch->users, users, memory_order_relaxed);
+    if (users == 0 && epoch->replaced) {
+        engine->epoch_over(engine, epoch);
+    }
+}
 
 static inline uint64_t engine_now_ms(const struct engine *engine) {
     return engine->now_us / 1000;

@@ -1,5 +1,6 @@
 #include "engine/flow.h"
 
+#include "engine/chain.h"
 #include "engine/session.h"
 
 #include <errno.h>
@@ -34,6 +35,13 @@ static bool flow_is_over(struct flow *flow) {
     return flow->ended || session_of(flow)->owner.closing;
 }
 
+/* Nobody has any use for more from the source. A flow that was ended by a filter goes on: others may see what comes. */
+static bool flow_is_deaf(struct flow *flow) {
+    const struct session *session = session_of(flow);
+    bool is_lost = flow->ended && (session->chain == NULL || flow_sink(flow)->reset);
+    return session->owner.closing || (is_lost && !session_discards(session));
+}
+
 void flow_init(struct flow *flow, bool from_server) {
     *flow = (struct flow){.from_server = from_server};
     struct owner *owner = &session_of(flow)->owner;
@@ -47,14 +55,34 @@ void flow_start(struct flow *flow) {
     flow_receive(flow);
 }
 
+static enum direction flow_direction(const struct flow *flow) {
+    return flow->from_server ? FROM_SERVER : FROM_CLIENT;
+}
+
+static struct chain *chain_of(struct flow *flow) {
+    return session_of(flow)->chain;
+}
+
+/* Received and not queued for the sink: some filter has it. */
+static size_t flow_held(const struct flow *flow) {
+    const struct chain *chain = session_of_const(flow)->chain;
+    return chain == NULL ? 0 : chain_held(chain, flow_direction(flow));
+}
+
 size_t flow_undelivered(const struct flow *flow) {
-    return flow->queue.bytes + (flow->splice != NULL ? flow->splice->bytes : 0);
+    return flow->queue.bytes + (flow->splice != NULL ? flow->splice->bytes : 0) + flow_held(flow);
 }
 
 static void flow_give_pipe(struct flow *flow) {
     if (flow->splice != NULL) {
         splice_give(&engine_of(flow)->splices, flow->splice);
         flow->splice = NULL;
+    }
+}
+
+void flow_abandon(struct flow *flow) {
+    if (!flow_is_sending(flow)) {
+        queue_clear(&flow->queue, &engine_of(flow)->buffers);
     }
 }
 
@@ -77,7 +105,9 @@ static void flow_pass_end(struct flow *flow) {
     struct session *session = session_of(flow);
     struct endpoint *sink = flow_sink(flow);
     bool other_ended = flow->from_server ? session->from_client.ended : session->from_server.ended;
-    if (!other_ended && !flow_source(flow)->reset && !sink->reset && kernel_shutdown_write(sink->fd) < 0) {
+    bool closes_now = other_ended && !session_will_linger(session);
+    if (!closes_now && sink->fd >= 0 && !flow_source(flow)->reset && !sink->reset &&
+        kernel_shutdown_write(sink->fd) < 0) {
         sink->reset = true; /* ENOTCONN: it has been reset, and nobody was told yet */
     }
     flow->ended = true;
@@ -202,11 +232,14 @@ static void flow_send(struct flow *flow) {
     if (flow->splice != NULL && !flow_drain(flow)) {
         return;
     }
+    if (flow_sink(flow)->fd < 0) {
+        queue_clear(&flow->queue, &engine_of(flow)->buffers); /* a filter ended it before there was a server */
+    }
     if (flow->queue.first != NULL) {
         if (!flow_send_zero_copy(flow)) {
             flow_send_copy(flow);
         }
-    } else if (flow->source_ended) {
+    } else if (flow->complete) {
         flow_pass_end(flow);
     }
 }
@@ -231,6 +264,9 @@ static void flow_send_result(struct flow *flow, int result) {
     } else {
         flow_send(flow);
     }
+    if (chain_of(flow) != NULL && chain_wants_room(chain_of(flow)) && !flow_is_over(flow)) {
+        chain_advance(chain_of(flow));
+    }
     flow_receive(flow);
 }
 
@@ -242,7 +278,9 @@ static void flow_send_done(struct op *op, const struct completion *completion) {
     if (completion->result > 0) {
         queue_consume(&flow->queue, &engine->buffers, (size_t)completion->result);
     }
-    if (!flow_is_over(flow)) {
+    if (flow_is_over(flow)) {
+        flow_abandon(flow);
+    } else {
         flow_send_result(flow, completion->result);
     }
 }
@@ -255,7 +293,9 @@ static void flow_zero_copy_result(struct zero_copy *zero_copy, int result) {
     if (result > 0) {
         queue_move(&flow->queue, &engine_of(flow)->buffers, (size_t)result, &zero_copy->queue);
     }
-    if (!flow_is_over(flow)) {
+    if (flow_is_over(flow)) {
+        flow_abandon(flow);
+    } else {
         flow_send_result(flow, result);
     }
     owner_drop(session);
@@ -275,7 +315,11 @@ static void flow_zero_copy_done(struct op *op, const struct completion *completi
 
 static void flow_count(struct flow *flow, size_t size) {
     struct engine_counters *counters = &engine_of(flow)->counters;
+    struct chain *chain = chain_of(flow);
     flow->bytes += size;
+    if (chain != NULL) {
+        chain_count(chain, flow_direction(flow), size);
+    }
     if (flow->from_server) {
         struct session *session = session_of(flow);
         session->first_byte_us = session->first_byte_us == 0 ? session->engine->now_us : session->first_byte_us;
@@ -308,8 +352,14 @@ static void flow_judge_receives(struct flow *flow) {
     }
 }
 
-static bool flow_wants_splice(const struct flow *flow, const struct engine *engine) {
-    return engine->splice && !flow->spliced && flow->bulk_windows >= BULK_WINDOWS;
+static bool flow_is_watched(struct flow *flow) {
+    const struct chain *chain = chain_of(flow);
+    return chain != NULL && chain_is_watched(chain, flow_direction(flow));
+}
+
+static bool flow_wants_splice(struct flow *flow, const struct engine *engine) {
+    return engine->splice && !flow->spliced && !flow->ended && flow->bulk_windows >= BULK_WINDOWS &&
+           !flow_is_watched(flow);
 }
 
 /* The queue is empty and no receive is armed: from here on bytes go through a pipe. */
@@ -333,13 +383,33 @@ static void flow_demote(struct flow *flow) {
     }
 }
 
+/* How much may be received now; 0: nothing worth a request. */
+static uint32_t flow_room(struct flow *flow) {
+    struct chain *chain = chain_of(flow);
+    size_t queued = flow->queue.bytes + (chain == NULL ? 0 : chain_backlog(chain, flow_direction(flow)));
+    if (queued > FLOW_QUEUE_MAX / 2) {
+        return 0;
+    }
+    uint32_t room = (uint32_t)(FLOW_QUEUE_MAX - queued);
+    return chain == NULL ? room : chain_allowance(chain, flow_direction(flow), room);
+}
+
+static uint32_t recv_room(struct flow *flow) {
+    if (flow->recv_op.in_flight || flow->source_ended || flow->starved || flow->splice != NULL) {
+        return 0;
+    }
+    if (session_discards(session_of(flow))) {
+        return CHAIN_DISCARD_MAX;
+    }
+    return flow_is_deaf(flow) ? 0 : flow_room(flow);
+}
+
 /* Asks for more, if there is room for it. The request lives until it has brought as much as there was room for. */
 static void flow_receive(struct flow *flow) {
     struct engine *engine = engine_of(flow);
-    uint32_t room = FLOW_QUEUE_MAX - flow->queue.bytes;
-    if (flow->recv_op.in_flight || flow->source_ended || flow->starved || flow_is_over(flow) ||
-        room < FLOW_QUEUE_MAX / 2 || flow->splice != NULL) {
-        return;
+    uint32_t room = recv_room(flow);
+    if (room == 0 || (flow->spliced && flow->queue.first != NULL)) {
+        return; /* (a filter's words go first) */
     }
     if (flow_wants_splice(flow, engine)) {
         if (flow->queue.first != NULL) {
@@ -380,6 +450,15 @@ void flow_evacuate(struct flow *flow) {
     queue_evacuate(&flow->queue, &engine_of(flow)->buffers);
 }
 
+/* New bytes, or the end: through the filters, if there are some, to the sink. */
+static void flow_advance(struct flow *flow) {
+    if (chain_of(flow) != NULL && (flow->source_ended || !chain_is_quiet(chain_of(flow)))) {
+        chain_advance(chain_of(flow));
+    } else {
+        flow_send(flow);
+    }
+}
+
 static void flow_received(struct flow *flow, size_t size) {
     struct engine *engine = engine_of(flow);
     engine->counters.receives++;
@@ -389,29 +468,67 @@ static void flow_received(struct flow *flow, size_t size) {
     if (flow->blocked && !link_is_in_list(&flow->link)) {
         list_append(&engine->buffers.blocked, &flow->link);
     }
-    flow_send(flow);
+    flow_advance(flow);
 }
 
 static void flow_source_over(struct flow *flow, int result) {
+    struct chain *chain = chain_of(flow);
     flow->source_ended = true;
+    if (session_discards(session_of(flow))) {
+        session_discarded(session_of(flow), 0);
+        return;
+    }
+    if (chain == NULL) {
+        flow->complete = true;
+    } else {
+        chain_source_over(chain, flow_direction(flow));
+    }
     session_source_over(session_of(flow), flow, result);
+    if (!flow_is_deaf(flow)) {
+        flow_advance(flow);
+    }
+}
+
+void flow_pump(struct flow *flow) {
     flow_send(flow);
+    flow_receive(flow);
+}
+
+static struct queue *flow_incoming(struct flow *flow) {
+    struct chain *chain = chain_of(flow);
+    return chain == NULL ? &flow->queue : chain_incoming(chain, flow_direction(flow));
+}
+
+void flow_discard(struct flow *flow) {
+    if (flow->spliced) {
+        flow_demote(flow);
+    }
+    flow_receive(flow);
+}
+
+/* Nobody will get these. */
+static void flow_received_late(struct flow *flow, const struct completion *completion) {
+    struct session *session = session_of(flow);
+    struct queue dropped;
+    queue_init(&dropped);
+    queue_receive(&dropped, &engine_of(flow)->buffers, completion);
+    queue_clear(&dropped, &engine_of(flow)->buffers);
+    if (session_discards(session)) {
+        session_discarded(session, (size_t)completion->result);
+    } else if (!session_lingers(session)) {
+        flow_sink(flow)->cut = true;
+    }
 }
 
 static void flow_recv_done(struct op *op, const struct completion *completion) {
     struct flow *flow = container_of(op, struct flow, recv_op);
     int result = completion->result;
-    if (completion->has_buffer) {
-        queue_receive(&flow->queue, &engine_of(flow)->buffers, completion);
-    }
-    if (flow_is_over(flow)) {
-        flow_sink(flow)->cut = flow_sink(flow)->cut || result > 0; /* it will not get these */
-        if (!flow_is_sending(flow)) {
-            queue_clear(&flow->queue, &engine_of(flow)->buffers);
-        }
+    if (result > 0 && (flow_is_deaf(flow) || session_discards(session_of(flow)))) {
+        flow_received_late(flow, completion);
+    } else if (flow_is_deaf(flow)) {
         return;
-    }
-    if (result > 0) {
+    } else if (result > 0) {
+        queue_receive(flow_incoming(flow), &engine_of(flow)->buffers, completion);
         flow_received(flow, (size_t)result);
     } else if (result == -EAGAIN) {
         flow->source_dry = true;
@@ -473,6 +590,13 @@ static void flow_splice_stops(struct flow *flow, int result, bool again) {
     }
 }
 
+/* A quota of a filter may have been passed. */
+static void flow_count_quota(struct flow *flow) {
+    if (chain_of(flow) != NULL && !flow_is_over(flow)) {
+        chain_advance(chain_of(flow));
+    }
+}
+
 static void flow_splice(struct flow *flow) {
     for (int round = 0; round < SPLICE_ROUNDS; round++) {
         int64_t moved = flow_fill(flow);
@@ -493,11 +617,15 @@ static void flow_splice(struct flow *flow) {
 static void flow_source_ready(struct op *op, const struct completion *completion) {
     struct flow *flow = container_of(op, struct flow, recv_op);
     (void)completion; /* an error shows when the source is read */
-    if (flow_is_over(flow)) {
+    if (flow_is_deaf(flow)) {
         return;
     }
-    if (flow->spliced) {
+    if (flow->spliced && flow_is_watched(flow)) {
+        flow_demote(flow);
+    }
+    if (flow->spliced && flow->queue.first == NULL) {
         flow_splice(flow);
+        flow_count_quota(flow);
     }
     flow_receive(flow);
 }

@@ -34,6 +34,7 @@ struct flow {
     bool copies;          /* the sink refused a zero-copy send */
     bool source_dry;      /* the source is non-blocking and had nothing: poll before receiving */
     bool source_ended;    /* its end, or an error, was received: nothing more comes */
+    bool complete;        /* nothing more will be queued: what is queued is the rest, then comes the end */
     bool ended;           /* everything was passed on, with the FIN; or the sink is broken */
 };
 
@@ -46,6 +47,12 @@ void flow_resume(struct flow *flow);
 void flow_evacuate(struct flow *flow);
 /* A stalled flow's sink may take bytes although there is no room for a send yet: asks its kernel. */
 void flow_look(struct flow *flow);
+/* Something was queued, or there is room again: sends and receives what it can. */
+void flow_pump(struct flow *flow);
+/* The session's last words were said: receives and drops what its source still sends. */
+void flow_discard(struct flow *flow);
+/* The session is closed: drops what is queued, at once or when a send that reads it is over. */
+void flow_abandon(struct flow *flow);
 /* Bytes that were received and not handed to the sink's kernel. */
 size_t flow_undelivered(const struct flow *flow);
 /* Gives everything back. Nothing may be in flight. */

@@ -20,31 +20,49 @@ static void acceptor_fired(struct timer *timer);
 static void acceptor_release(struct owner *owner);
 static void acceptor_arm(struct acceptor *acceptor);
 
-struct acceptor *acceptor_create(struct engine *engine, struct listener *listener, int fd, struct list *acceptors) {
-    struct acceptor *acceptor = malloc(sizeof *acceptor);
-    if (acceptor == NULL) {
-        return NULL;
-    }
-    *acceptor = (struct acceptor){.engine = engine, .listener = listener, .fd = fd};
+struct acceptor *acceptor_make(void) {
+    return malloc(sizeof(struct acceptor));
+}
+
+void acceptor_unmake(struct acceptor *acceptor) {
+    free(acceptor);
+}
+
+void acceptor_begin(struct acceptor *acceptor, struct engine *engine, struct listener *listener,
+                    const struct settings *settings, int fd, struct list *acceptors) {
+    *acceptor = (struct acceptor){.engine = engine, .listener = listener, .settings = settings, .fd = fd};
     owner_init(&acceptor->owner, &engine->released, acceptor_release);
     link_init(&acceptor->link);
     op_init(&acceptor->accept_op, &acceptor->owner, acceptor_accepted);
     op_init(&acceptor->cancel_op, &acceptor->owner, acceptor_cancelled);
     timer_init(&acceptor->timer, acceptor_fired);
     list_append(acceptors, &acceptor->link);
+    engine_use_epoch(settings->epoch);
     acceptor_arm(acceptor);
-    return acceptor;
+}
+
+void acceptor_adopt(struct acceptor *acceptor, struct listener *listener, const struct settings *settings) {
+    struct epoch *before = acceptor->settings->epoch;
+    acceptor->listener = listener;
+    acceptor->settings = settings;
+    engine_use_epoch(settings->epoch);
+    engine_leave_epoch(acceptor->engine, before);
 }
 
 bool acceptor_is_waiting(const struct acceptor *acceptor) {
     return acceptor->state == ACCEPTOR_PAUSED || acceptor->parked_count > 0;
 }
 
+bool acceptor_is_ending(const struct acceptor *acceptor) {
+    return acceptor->state == ACCEPTOR_DRAINING || acceptor->state == ACCEPTOR_CLOSED;
+}
+
 /* --- limits ----------------------------------------------------------------------------------------------------- */
 
 static bool quota_enter(struct quota *quota) {
     uint32_t active = atomic_fetch_add_explicit(&quota->active, 1, memory_order_relaxed) + 1;
-    if (quota->max != 0 && active > quota->max) {
+    uint32_t max = atomic_load_explicit(&quota->max, memory_order_relaxed); /* a reload may change it any time */
+    if (max != 0 && active > max) {
         atomic_fetch_sub_explicit(&quota->active, 1, memory_order_relaxed);
         return false;
     }
@@ -57,7 +75,8 @@ static void quota_leave(struct quota *quota) {
 }
 
 static bool quota_has_room_for(const struct quota *quota, uint32_t count) {
-    return quota->max == 0 || atomic_load_explicit(&quota->active, memory_order_relaxed) + count <= quota->max;
+    uint32_t max = atomic_load_explicit(&quota->max, memory_order_relaxed);
+    return max == 0 || atomic_load_explicit(&quota->active, memory_order_relaxed) + count <= max;
 }
 
 /* Room for as many as may wait in one socket's queue. */
@@ -93,17 +112,18 @@ static void listener_report_limit(struct listener *listener, const struct engine
     if (!listener_should_report(listener, engine)) {
         return;
     }
-    bool own = listener->quota.max != 0 && atomic_load(&listener->quota.active) >= listener->quota.max;
-    log_warn("listener %s: %s of %u is reached: new clients wait in the kernel's queue", listener->settings.listener,
+    uint32_t max = atomic_load(&listener->quota.max);
+    bool own = max != 0 && atomic_load(&listener->quota.active) >= max;
+    log_warn("listener %s: %s of %u is reached: new clients wait in the kernel's queue", listener->name,
              own ? "limits.max_connections" : "process.max_connections",
-             own ? listener->quota.max : listener->process->max);
+             own ? max : atomic_load(&listener->process->max));
 }
 
 static void listener_report_exhaustion(struct listener *listener, const struct engine *engine, int number) {
     if (listener_should_report(listener, engine)) {
         log_error("listener %s: cannot accept: %s: new clients wait in the kernel's queue; raise the limit of "
                   "descriptors (`ulimit -n`) or lower process.max_connections",
-                  listener->settings.listener, strerror(number));
+                  listener->name, strerror(number));
     }
 }
 
@@ -176,22 +196,27 @@ static void acceptor_arm(struct acceptor *acceptor) {
     }
 }
 
-static void acceptor_pause(struct acceptor *acceptor) {
-    if (acceptor->state == ACCEPTOR_ARMED) {
-        acceptor->state = ACCEPTOR_PAUSED;
-        acceptor_cancel(acceptor);
-    }
+/* Looks again soon; a session that ends says so earlier. */
+static void acceptor_wait(struct acceptor *acceptor) {
     acceptor_count_waiting(acceptor);
     if (!timer_is_set(&acceptor->timer)) {
         wheel_set(&acceptor->engine->wheel, &acceptor->timer, engine_now_ms(acceptor->engine) + PAUSE_MS);
     }
 }
 
+static void acceptor_pause(struct acceptor *acceptor) {
+    if (acceptor->state == ACCEPTOR_ARMED) {
+        acceptor->state = ACCEPTOR_PAUSED;
+        acceptor_cancel(acceptor);
+    }
+    acceptor_wait(acceptor);
+}
+
 /* The client's place has been counted. */
 static void acceptor_open(struct acceptor *acceptor, int fd) {
     struct listener *listener = acceptor->listener;
     atomic_fetch_add_explicit(&listener->accepted_total, 1, memory_order_relaxed);
-    if (!session_open(acceptor->engine, listener, &listener->settings, fd)) {
+    if (!session_open(acceptor->engine, listener, acceptor->settings, fd)) {
         listener_leave(listener);
     }
 }
@@ -229,9 +254,12 @@ static bool listener_has_room(struct listener *listener) {
     return room;
 }
 
+static void acceptor_settle(struct acceptor *acceptor);
+
 void acceptor_resume(struct acceptor *acceptor) {
     acceptor_open_parked(acceptor);
     if (acceptor->state != ACCEPTOR_PAUSED) {
+        acceptor_settle(acceptor);
         return;
     }
     if (acceptor->parked_count == 0 && !acceptor->cancel_op.in_flight && listener_has_room(acceptor->listener)) {
@@ -262,8 +290,6 @@ void acceptor_exhausted(struct acceptor *acceptor, int number) {
 static bool is_exhaustion(int number) {
     return number == EMFILE || number == ENFILE || number == ENOMEM || number == ENOBUFS;
 }
-
-static void acceptor_settle(struct acceptor *acceptor);
 
 static void acceptor_accepted(struct op *op, const struct completion *completion) {
     struct acceptor *acceptor = container_of(op, struct acceptor, accept_op);
@@ -296,6 +322,14 @@ static void acceptor_cancelled(struct op *op, const struct completion *completio
 
 /* --- stopping --------------------------------------------------------------------------------------------------- */
 
+static void acceptor_take_last(struct acceptor *acceptor, int fd) {
+    if (acceptor->parked_count == 0 && listener_enter(acceptor->listener)) {
+        acceptor_open(acceptor, fd);
+    } else if (!acceptor->patient || !parked_append(acceptor, fd)) {
+        kernel_close(fd);
+    }
+}
+
 /* Takes whoever has connected already: the kernel would reset them. */
 static void acceptor_empty_queue(struct acceptor *acceptor) {
     for (int i = 0; i < DRAIN_ACCEPTS; i++) {
@@ -303,11 +337,7 @@ static void acceptor_empty_queue(struct acceptor *acceptor) {
         if (fd < 0) {
             return;
         }
-        if (listener_enter(acceptor->listener)) {
-            acceptor_open(acceptor, fd);
-        } else {
-            kernel_close(fd);
-        }
+        acceptor_take_last(acceptor, fd);
     }
 }
 
@@ -317,7 +347,13 @@ static void acceptor_settle(struct acceptor *acceptor) {
         return;
     }
     acceptor_open_parked(acceptor);
-    acceptor_empty_queue(acceptor);
+    if (!acceptor->inherited) {
+        acceptor_empty_queue(acceptor);
+    }
+    if (acceptor->patient && acceptor->parked_count > 0) {
+        acceptor_wait(acceptor);
+        return;
+    }
     parked_close(acceptor);
     wheel_stop(&acceptor->timer);
     acceptor->state = ACCEPTOR_CLOSED;
@@ -325,19 +361,32 @@ static void acceptor_settle(struct acceptor *acceptor) {
     owner_close(&acceptor->owner);
 }
 
-void acceptor_stop(struct acceptor *acceptor) {
-    if (acceptor->state == ACCEPTOR_DRAINING || acceptor->state == ACCEPTOR_CLOSED) {
-        return;
+static void acceptor_drain(struct acceptor *acceptor) {
+    if (!acceptor_is_ending(acceptor)) {
+        acceptor->state = ACCEPTOR_DRAINING;
+        acceptor_cancel(acceptor);
     }
-    acceptor->state = ACCEPTOR_DRAINING;
-    acceptor_cancel(acceptor);
     acceptor_settle(acceptor);
+}
+
+void acceptor_stop(struct acceptor *acceptor) {
+    acceptor->patient = false; /* also if a reload has told it to leave before */
+    acceptor_drain(acceptor);
+}
+
+void acceptor_leave(struct acceptor *acceptor, bool inherited) {
+    if (!acceptor_is_ending(acceptor)) {
+        acceptor->patient = true;
+        acceptor->inherited = inherited;
+        acceptor_drain(acceptor);
+    }
 }
 
 static void acceptor_release(struct owner *owner) {
     struct acceptor *acceptor = container_of(owner, struct acceptor, owner);
     struct engine *engine = acceptor->engine;
     int fd = acceptor->fd;
+    engine_leave_epoch(engine, acceptor->settings->epoch);
     link_remove(&acceptor->link);
     free(acceptor);
     engine->acceptor_ended(engine, fd);

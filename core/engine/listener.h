@@ -3,7 +3,10 @@
  * A limit that is reached, or a process without descriptors, pauses the acceptors: clients wait in the kernel's queue.
  * A multishot accept may bring a whole queue at once, so it is used only while there is room for one; nearer to the
  * limit clients are accepted one by one. Whoever was accepted when the last place went is parked: not opened until
- * there is room, which for the client is the same queue. */
+ * there is room, which for the client is the same queue.
+ *
+ * An acceptor ends in one of two ways. When the worker stops, whoever waits and finds no place is closed. When a reload
+ * takes the socket away, nobody is: who waits for room keeps waiting, and the acceptor with him. */
 #ifndef MOONRING_ENGINE_LISTENER_H
 #define MOONRING_ENGINE_LISTENER_H
 
@@ -15,13 +18,15 @@
 /* A bound on a number of sessions, over all workers. */
 struct quota {
     _Atomic uint32_t active;
-    uint32_t max;             /* 0: off */
+    _Atomic uint32_t max;     /* 0: off */
     _Atomic uint32_t waiting; /* acceptors that want to know when there is room; counted in the process' quota */
 };
 
+/* What outlives a reload; its settings belong to epochs. */
 struct listener {
-    struct settings settings;
-    uint32_t backlog; /* of each of its sockets */
+    char *name;               /* ours */
+    uint32_t references;      /* generations that have it; the control thread's */
+    _Atomic uint32_t backlog; /* of each of its sockets */
     struct quota quota;
     struct quota *process; /* of all listeners together */
     _Atomic uint64_t accepted_total;
@@ -35,6 +40,7 @@ struct acceptor {
     struct link link; /* in its worker's acceptors */
     struct engine *engine;
     struct listener *listener;
+    const struct settings *settings; /* the epoch's, for sessions that begin now */
     struct op accept_op;
     struct op cancel_op;
     struct timer timer;      /* looks again while it is paused */
@@ -42,6 +48,8 @@ struct acceptor {
     bool waiting;            /* counted in the process' quota */
     uint8_t state;           /* enum acceptor_state */
     bool multishot;          /* accept_op is */
+    bool patient;            /* DRAINING: who finds no place waits for one */
+    bool inherited;          /* DRAINING: another worker accepts on fd from now on */
     bool armed_since_cancel; /* a cancel that is in flight may not have seen accept_op */
     uint64_t exhausted_us;   /* when descriptors or memory ran out last; 0: never */
     int *parked;             /* ours; accepted descriptors that wait for room, the first at parked_first */
@@ -53,16 +61,26 @@ struct acceptor {
 /* A session that the listener had counted has gone. True when some acceptor waits for room. */
 bool listener_leave(struct listener *listener);
 
-/* Begins to accept on fd. The acceptor is on the list until it has stopped, and frees itself then. NULL when memory is
- * short. */
-struct acceptor *acceptor_create(struct engine *engine, struct listener *listener, int fd, struct list *acceptors);
+/* Memory for one, which acceptor_begin needs. Any thread. NULL when memory is short. */
+struct acceptor *acceptor_make(void);
+/* Forgets one that has not begun. NULL is fine. */
+void acceptor_unmake(struct acceptor *acceptor);
+/* Begins to accept on fd. The acceptor is on the list until it has stopped, and frees itself then. */
+void acceptor_begin(struct acceptor *acceptor, struct engine *engine, struct listener *listener,
+                    const struct settings *settings, int fd, struct list *acceptors);
+/* Its clients belong to that listener from now on, with those settings. */
+void acceptor_adopt(struct acceptor *acceptor, struct listener *listener, const struct settings *settings);
 /* Pauses because descriptors or memory (errno) ran out. */
 void acceptor_exhausted(struct acceptor *acceptor, int number);
 /* Opens what is parked and accepts again, as far as there is room. */
 void acceptor_resume(struct acceptor *acceptor);
 bool acceptor_is_waiting(const struct acceptor *acceptor);
+/* It was told to stop, or to leave. */
+bool acceptor_is_ending(const struct acceptor *acceptor);
 /* Takes whoever waits in the kernel's queue, then stops: engine->acceptor_ended is called, and the socket may be
  * closed. */
 void acceptor_stop(struct acceptor *acceptor);
+/* The same for a reload, patiently. inherited: another worker accepts on the socket, whose queue is that one's. */
+void acceptor_leave(struct acceptor *acceptor, bool inherited);
 
 #endif

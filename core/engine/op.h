@@ -35,7 +35,7 @@ struct op {
 };
 
 struct owner {
-    uint32_t held;         /* requests in flight, and suspended hooks, that still point into the owner */
+    uint32_t held;         /* requests in flight that still point into the owner */
     bool closing;          /* nothing new may be started; released once held is 0 */
     struct link link;      /* in *released while it waits for release */
     struct list *released; /* the worker's, run at the end of its turn */

@@ -10,8 +10,20 @@ const char *close_reason_name(enum close_reason reason) {
         return "client_reset";
     case CLOSE_SERVER_RESET:
         return "server_reset";
+    case CLOSE_REJECTED:
+        return "rejected";
+    case CLOSE_FILTER_ERROR:
+        return "filter_error";
+    case CLOSE_FILTER_BUDGET:
+        return "filter_budget";
+    case CLOSE_FILTER_HOLD:
+        return "filter_hold";
+    case CLOSE_TIMEOUT_PREREAD:
+        return "timeout_preread";
     case CLOSE_TIMEOUT_CONNECT:
         return "timeout_connect";
+    case CLOSE_TIMEOUT_HANDSHAKE:
+        return "timeout_handshake";
     case CLOSE_TIMEOUT_IDLE:
         return "timeout_idle";
     case CLOSE_TIMEOUT_HALF_CLOSE:
@@ -40,7 +52,14 @@ const char *close_reason_ended_by(enum close_reason reason) {
     case CLOSE_SERVER_FIN:
     case CLOSE_SERVER_RESET:
         return "server";
+    case CLOSE_REJECTED:
+        return "filter";
+    case CLOSE_FILTER_ERROR:
+    case CLOSE_FILTER_BUDGET:
+    case CLOSE_FILTER_HOLD:
+    case CLOSE_TIMEOUT_PREREAD:
     case CLOSE_TIMEOUT_CONNECT:
+    case CLOSE_TIMEOUT_HANDSHAKE:
     case CLOSE_TIMEOUT_IDLE:
     case CLOSE_TIMEOUT_HALF_CLOSE:
     case CLOSE_TIMEOUT_SEND_STALL:

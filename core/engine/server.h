@@ -1,4 +1,5 @@
-/* One member of an upstream. It belongs to the process: all workers share it, so what changes is atomic. */
+/* One member of an upstream, as a generation of the configuration has it, and what outlives generations: its state. All
+ * workers share both, so what changes is atomic. */
 #ifndef MOONRING_ENGINE_SERVER_H
 #define MOONRING_ENGINE_SERVER_H
 
@@ -8,6 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct server_state {
+    uint32_t references;              /* generations that have this server; the control thread's */
+    _Atomic uint32_t active;          /* sessions that connect or are connected */
+    _Atomic uint64_t connected_total; /* tries that succeeded */
+    _Atomic uint64_t failed_total;    /* tries that did not */
+    atomic_bool failing;              /* the last try failed, and that was logged */
+};
+
 struct server {
     char *name;         /* ours */
     char *address_text; /* ours; for logs */
@@ -15,11 +24,7 @@ struct server {
     uint32_t weight;
     uint32_t connections_max; /* 0: off */
     bool backup;
-
-    _Atomic uint32_t active;          /* sessions that connect or are connected */
-    _Atomic uint64_t connected_total; /* tries that succeeded */
-    _Atomic uint64_t failed_total;    /* tries that did not */
-    atomic_bool failing;              /* the last try failed, and that was logged */
+    struct server_state *state; /* counted */
 };
 
 /* Counts one more session, unless the server has connections_max already: then false. */

@@ -1,6 +1,7 @@
 #include "engine/session.h"
 
 #include "base/log.h"
+#include "engine/chain.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,6 +13,11 @@ static void session_connect_done(struct op *op, const struct completion *complet
 static void session_client_cancelled(struct op *op, const struct completion *completion);
 static void session_server_cancelled(struct op *op, const struct completion *completion);
 
+/* A filter may have set its own. */
+static const struct config_timeouts *session_timeouts(const struct session *session) {
+    return session->chain == NULL ? &session->settings->timeouts : &session->chain->timeouts;
+}
+
 static void session_enter(struct session *session, enum session_state state, const char *doing) {
     session->state = (uint8_t)state;
     session->doing = doing;
@@ -19,10 +25,16 @@ static void session_enter(struct session *session, enum session_state state, con
 
 /* --- opening ---------------------------------------------------------------------------------------------------- */
 
+static bool session_has_filters(const struct session *session) {
+    const struct filter_list *lists = session->settings->epoch->filter_lists;
+    return lists != NULL && lists[session->settings->index].count > 0;
+}
+
 /* Asked for at once: a client that is gone has no address any more. */
 static void session_note_peer(struct session *session) {
     struct address address;
-    if (session->engine->access_log == NULL || kernel_peer_address(session->client_end.fd, &address) < 0) {
+    if ((session->settings->epoch->access_log == NULL && !session_has_filters(session)) ||
+        kernel_peer_address(session->client_end.fd, &address) < 0) {
         return;
     }
     session->peer.family = (sa_family_t)address_family(&address);
@@ -49,6 +61,22 @@ static void session_init(struct session *session, struct engine *engine) {
     session->peer.family = AF_UNSPEC;
 }
 
+static uint64_t deadline_in_ms(const struct session *session, uint64_t wait_ms) {
+    return wait_ms == 0 ? UINT64_MAX : session->engine->now_us + wait_ms * 1000;
+}
+
+static void session_ask_filters(struct session *session) {
+    session_enter(session, SESSION_ROUTING, "asks the filters where to go");
+    session->deadline_us = deadline_in_ms(session, session_timeouts(session)->preread_ms);
+    if (!chain_open(session)) {
+        session->error = "a filter could not be started";
+        session_close(session, session->chain == NULL ? CLOSE_RESOURCES : CLOSE_FILTER_ERROR);
+        return;
+    }
+    chain_route(session->chain);
+    session_hurry(session);
+}
+
 bool session_open(struct engine *engine, struct listener *listener, const struct settings *settings, int fd) {
     struct session *session = slab_take(&engine->sessions_slab);
     if (session == NULL) {
@@ -58,29 +86,56 @@ bool session_open(struct engine *engine, struct listener *listener, const struct
     session_init(session, engine);
     session->listener = listener;
     session->settings = settings;
+    engine_use_epoch(settings->epoch);
     session->client_end.fd = fd;
     session->id = engine->next_session_id++;
     list_append(&engine->sessions, &session->link);
     engine->sessions_count++;
     engine->counters.sessions_opened++;
     session_note_peer(session);
-    session_connect(session);
+    if (session_has_filters(session)) {
+        session_ask_filters(session);
+    } else {
+        session_connect(session);
+    }
     return true;
 }
 
 /* --- connecting ------------------------------------------------------------------------------------------------- */
 
-static uint64_t deadline_in_ms(const struct session *session, uint64_t wait_ms) {
-    return wait_ms == 0 ? UINT64_MAX : session->engine->now_us + wait_ms * 1000;
+const struct upstream *session_upstream(const struct session *session) {
+    const struct chain *chain = session->chain;
+    return chain != NULL && chain->upstream != NULL ? chain->upstream : session->settings->upstream;
+}
+
+/* Of a route's answer that is an address. */
+static struct server *session_pick_direct(struct session *session) {
+    struct server *server = &session->chain->direct_server;
+    bool tried = session->retry != NULL && session->retry->tried_count > 0;
+    return !tried && server_enter(server) ? server : NULL;
+}
+
+static struct server *session_pick_from(struct session *session, struct balance *balance) {
+    const struct retry *retry = session->retry;
+    struct server *const *tried = retry == NULL ? NULL : retry->tried;
+    size_t tried_count = retry == NULL ? 0 : retry->tried_count;
+    if (session->chain != NULL && session->chain->has_key) {
+        return balance_pick_by_key(balance, session->chain->key, tried, tried_count);
+    }
+    return balance_pick(balance, tried, tried_count);
 }
 
 /* A server that has room, counted in; or NULL. A place may go to another worker between the look and the count. */
 static struct server *session_pick(struct session *session) {
-    struct balance *balance = &session->engine->balances[session->settings->upstream_index];
-    struct retry *retry = session->retry;
+    const struct chain *chain = session->chain;
+    bool routed = chain != NULL && chain->upstream != NULL;
+    if (routed && chain->upstream == &chain->direct) {
+        return session_pick_direct(session);
+    }
+    size_t index = routed ? chain->upstream_index : session->settings->upstream_index;
+    struct balance *balance = &session->settings->epoch->balances[index];
     for (size_t i = 0; i <= balance->servers_count; i++) {
-        struct server *server =
-            balance_pick(balance, retry == NULL ? NULL : retry->tried, retry == NULL ? 0 : retry->tried_count);
+        struct server *server = session_pick_from(session, balance);
         if (server == NULL || server_enter(server)) {
             return server;
         }
@@ -98,21 +153,59 @@ static void session_leave_server(struct session *session) {
 static void session_back_off(struct session *session) {
     session->retry->tried_count = 0;
     session->deadline_us = UINT64_MAX;
-    session->look_us = session->engine->now_us + session->settings->upstream->retry_backoff_ms * 1000;
+    session->look_us = session->engine->now_us + session_upstream(session)->retry_backoff_ms * 1000;
     session->doing = "waits before it tries the servers again";
     session_hurry(session);
 }
 
+void session_give_up(struct session *session) {
+    if (session->tries == 0) {
+        session_close(session, CLOSE_UPSTREAM_FULL);
+    } else {
+        session_close(session, session->timed_out ? CLOSE_TIMEOUT_CONNECT : CLOSE_NO_SERVER);
+    }
+}
+
+/* A filter may know another way. */
+static void session_reached_none(struct session *session) {
+    session->deadline_us = UINT64_MAX;
+    session->look_us = UINT64_MAX;
+    if (session->chain == NULL || !chain_connect_failed(session->chain)) {
+        session_give_up(session);
+        return;
+    }
+    if (session->state == SESSION_CONNECTING && session->chain->phase == PHASE_CONNECT_FAILED) {
+        session->doing = "asks the filters for another server";
+        session->deadline_us = deadline_in_ms(session, session_timeouts(session)->preread_ms);
+        session_hurry(session);
+    }
+}
+
+void session_routed(struct session *session) {
+    session_enter(session, SESSION_CONNECTING, "chooses a server");
+    session->deadline_us = 0;
+    session->tries = 0;
+    if (session->retry != NULL) {
+        session->retry->tried_count = 0;
+    }
+    if (session_upstream(session) == NULL) {
+        session->error = "no filter named a server, and the listener has no upstream";
+        session_close(session, CLOSE_NO_SERVER);
+    } else {
+        session_connect(session);
+    }
+}
+
 static void session_no_server(struct session *session) {
     bool tried_all = session->retry != NULL && session->retry->tried_count > 0;
-    if (tried_all && session->tries < session->settings->upstream->retry_attempts) {
+    if (tried_all && session->tries < session_upstream(session)->retry_attempts) {
         session_back_off(session);
-    } else if (session->tries > 0) {
-        session_close(session, session->timed_out ? CLOSE_TIMEOUT_CONNECT : CLOSE_NO_SERVER);
-    } else {
-        session->error = "every server of the upstream has its max_connections";
-        session_close(session, CLOSE_UPSTREAM_FULL);
+        return;
     }
+    if (session->tries == 0) {
+        session->error = "every server of the upstream has its max_connections";
+    }
+    session_reached_none(session);
 }
 
 /* Looks come ever more rarely: from each millisecond to twice a second while it connects, to some 16 a second while a
@@ -137,7 +230,7 @@ static void session_wait_for_descriptor(struct session *session, int number) {
     session->server = NULL;
     session->error = error_name(number);
     if (session->deadline_us == 0 || session->deadline_us == UINT64_MAX) { /* a first try, or after a backoff */
-        session->deadline_us = deadline_in_ms(session, session->settings->timeouts.connect_ms);
+        session->deadline_us = deadline_in_ms(session, session_timeouts(session)->connect_ms);
     }
     session->engine->exhausted(session->engine, number);
     session_enter(session, SESSION_CONNECTING, "waits for a free descriptor");
@@ -167,9 +260,9 @@ static void session_connect(struct session *session) {
     session->tries++;
     session->timed_out = false;
     session->look_ms = 0;
-    uint64_t upstream_ms = settings->upstream->connect_ms;
+    uint64_t upstream_ms = session_upstream(session)->connect_ms;
     session->deadline_us =
-        deadline_in_ms(session, upstream_ms != UINT64_MAX ? upstream_ms : settings->timeouts.connect_ms);
+        deadline_in_ms(session, upstream_ms != UINT64_MAX ? upstream_ms : session_timeouts(session)->connect_ms);
     session_enter(session, SESSION_CONNECTING, "connects to the server");
     engine->counters.connects++;
     session_start_connect(session);
@@ -178,23 +271,34 @@ static void session_connect(struct session *session) {
 
 /* A server that begins to fail is worth one line, and so is one that comes back. */
 static void session_report_failure(const struct session *session) {
-    if (!atomic_exchange(&session->server->failing, true)) {
-        log_warn("upstream %s: server %s does not answer: %s", session->settings->upstream->name, session->server->name,
+    if (!atomic_exchange(&session->server->state->failing, true)) {
+        log_warn("upstream %s: server %s does not answer: %s", session_upstream(session)->name, session->server->name,
                  session->error);
     }
-    log_debug("upstream %s: server %s: %s", session->settings->upstream->name, session->server->name, session->error);
+    log_debug("upstream %s: server %s: %s", session_upstream(session)->name, session->server->name, session->error);
 }
 
 static void session_report_success(const struct session *session) {
-    if (atomic_load_explicit(&session->server->failing, memory_order_relaxed) &&
-        atomic_exchange(&session->server->failing, false)) {
-        log_info("upstream %s: server %s answers again", session->settings->upstream->name, session->server->name);
+    if (atomic_load_explicit(&session->server->state->failing, memory_order_relaxed) &&
+        atomic_exchange(&session->server->state->failing, false)) {
+        log_info("upstream %s: server %s answers again", session_upstream(session)->name, session->server->name);
     }
+}
+
+static void session_start_relay(struct session *session) {
+    session_enter(session, SESSION_RELAYING, "relays");
+    session_progress(session);
+    flow_start(&session->from_client);
+    flow_start(&session->from_server);
+    if (session->from_client.ended && session->from_server.ended) { /* by a filter, before it began */
+        session_flow_ended(session, &session->from_server);
+    }
+    session_hurry(session);
 }
 
 static void session_relay(struct session *session) {
     session_report_success(session);
-    atomic_fetch_add_explicit(&session->server->connected_total, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&session->server->state->connected_total, 1, memory_order_relaxed);
     session->connected_us = session->engine->now_us;
     session->error = NULL; /* of earlier tries */
     session->look_ms = 0;
@@ -205,7 +309,37 @@ static void session_relay(struct session *session) {
         slab_give(&session->engine->retries_slab, session->retry);
         session->retry = NULL;
     }
-    session_enter(session, SESSION_RELAYING, "relays");
+    session_progress(session);
+    if (session->chain == NULL) {
+        session_start_relay(session);
+        return;
+    }
+    session_enter(session, SESSION_GREETING, "the filters greet");
+    session->deadline_us = deadline_in_ms(session, session_timeouts(session)->handshake_ms);
+    chain_connected(session->chain);
+    session_hurry(session);
+}
+
+void session_greeted(struct session *session) {
+    session_start_relay(session);
+}
+
+void session_serve(struct session *session) {
+    session->from_server.source_ended = true; /* there is none: its bytes come from the filter */
+    session_enter(session, SESSION_RELAYING, "a filter serves");
+    session_progress(session);
+    flow_start(&session->from_client);
+    session_hurry(session);
+}
+
+void session_say_last(struct session *session) {
+    if (session->state == SESSION_RESETTING || session->state == SESSION_LINGERING) {
+        return; /* it ends already */
+    }
+    if (session->server_end.fd < 0) {
+        session->from_server.source_ended = true;
+    }
+    session_enter(session, SESSION_RELAYING, "sends what a filter said last");
     session_progress(session);
     flow_start(&session->from_client);
     flow_start(&session->from_server);
@@ -230,20 +364,20 @@ static bool session_remember_try(struct session *session) {
 static void session_try_failed(struct session *session, int number) {
     struct engine *engine = session->engine;
     engine->counters.connects_failed++;
-    atomic_fetch_add_explicit(&session->server->failed_total, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&session->server->state->failed_total, 1, memory_order_relaxed);
     session->error = session->timed_out ? "connect timed out" : error_name(-number);
     session_report_failure(session);
     kernel_close(session->server_end.fd);
     session->server_end.fd = -1;
     session->deadline_us = 0;
-    bool again = session->tries < session->settings->upstream->retry_attempts && session_remember_try(session);
+    bool again = session->tries < session_upstream(session)->retry_attempts && session_remember_try(session);
     session_leave_server(session);
     session->server = NULL;
     if (again) {
         engine->counters.retries++;
         session_connect(session);
     } else {
-        session_close(session, session->timed_out ? CLOSE_TIMEOUT_CONNECT : CLOSE_NO_SERVER);
+        session_reached_none(session);
     }
 }
 
@@ -296,6 +430,10 @@ bool session_set_nonblocking(struct session *session, bool nonblocking) {
     return true;
 }
 
+static enum close_reason reset_reason(const struct session *session) {
+    return session->client_end.reset ? CLOSE_CLIENT_RESET : CLOSE_SERVER_RESET;
+}
+
 void session_source_over(struct session *session, struct flow *flow, int result) {
     if (!session->fin_seen) {
         session->fin_seen = true;
@@ -306,17 +444,18 @@ void session_source_over(struct session *session, struct flow *flow, int result)
         session->error = error_name(-result);
     }
     session_progress(session);
-}
-
-static enum close_reason reset_reason(const struct session *session) {
-    return session->client_end.reset ? CLOSE_CLIENT_RESET : CLOSE_SERVER_RESET;
+    bool relays = session->state == SESSION_RELAYING || session->state == SESSION_RESETTING;
+    bool serves = session->chain != NULL && session->chain->phase == PHASE_SERVE;
+    if (result < 0 && (!relays || serves)) {
+        session_close(session, reset_reason(session)); /* nobody is there to take what came before */
+    }
 }
 
 /* A reset overtakes data: it is passed on only when the receiver's kernel has acknowledged all that was delivered.
  * (A reset at once destroyed all but 4 KiB of 3 MB.) */
 static void session_look_at_unsent(struct session *session) {
     struct endpoint *receiver = session->client_end.reset ? &session->server_end : &session->client_end;
-    int unsent = receiver->reset ? 0 : kernel_unsent(receiver->fd);
+    int unsent = receiver->reset || receiver->fd < 0 ? 0 : kernel_unsent(receiver->fd);
     if (unsent <= 0) {
         session_close(session, reset_reason(session));
         return;
@@ -334,23 +473,81 @@ static void session_pass_reset(struct session *session) {
     session_look_at_unsent(session);
 }
 
+static bool source_is_over(const struct flow *flow, const struct endpoint *source) {
+    return flow->source_ended || source->fd < 0;
+}
+
+static bool sources_are_over(const struct session *session) {
+    return source_is_over(&session->from_client, &session->client_end) &&
+           source_is_over(&session->from_server, &session->server_end);
+}
+
+bool session_lingers(const struct session *session) {
+    return session->chain != NULL && session->chain->ends;
+}
+
+bool session_will_linger(const struct session *session) {
+    return session->chain != NULL && (session->chain->ends || !sources_are_over(session));
+}
+
+bool session_discards(const struct session *session) {
+    return session->state == SESSION_LINGERING;
+}
+
+void session_discarded(struct session *session, size_t size) {
+    session->chain->discarded += size;
+    if (sources_are_over(session) || session->chain->discarded >= CHAIN_DISCARD_MAX) {
+        session_close(session, session->chain->reason);
+    }
+}
+
+/* Both sides have ended in order; or only for us, as a filter wanted it. */
+static enum close_reason session_fin_reason(const struct session *session) {
+    if (!session->fin_seen) {
+        return CLOSE_REJECTED;
+    }
+    return session->client_first ? CLOSE_CLIENT_FIN : CLOSE_SERVER_FIN;
+}
+
+/* Everything was sent, and the end: the peers may still be sending. To close now would answer that with a reset, which
+ * may overtake and destroy what was said last. */
+static void session_linger(struct session *session) {
+    session_enter(session, SESSION_LINGERING, "waits for the peers to end");
+    if (!session->chain->ends) {
+        session->chain->ends = true;
+        session->chain->reason = (uint8_t)session_fin_reason(session);
+    }
+    session->deadline_us = deadline_in_ms(session, CHAIN_LINGER_MS);
+    flow_discard(&session->from_client);
+    flow_discard(&session->from_server);
+    session_discarded(session, 0);
+    session_hurry(session);
+}
+
 void session_flow_ended(struct session *session, struct flow *flow) {
     struct flow *other = flow->from_server ? &session->from_client : &session->from_server;
     if (session->state != SESSION_RELAYING) {
-        if (session->client_end.reset && session->server_end.reset) {
-            session_close(session, reset_reason(session)); /* RESETTING: the receiver is gone too */
+        bool is_relayed = session->state == SESSION_RESETTING || session->state == SESSION_LINGERING;
+        bool is_lost = is_relayed ? session->client_end.reset && session->server_end.reset : flow_sink(flow)->reset;
+        if (is_lost) {
+            session_close(session, reset_reason(session)); /* nobody is there to take the rest */
         }
         return;
     }
     if (flow_source(flow)->reset || (other->ended && flow_sink(flow)->reset)) {
         session_pass_reset(session);
+    } else if (other->ended && session_will_linger(session)) {
+        session_linger(session);
     } else if (other->ended) {
-        session_close(session, session->client_first ? CLOSE_CLIENT_FIN : CLOSE_SERVER_FIN);
+        session_close(session, session_fin_reason(session));
     } else {
         session->doing =
             flow->from_server ? "relays what the client still sends" : "relays what the server still sends";
         session_progress(session);
         session_hurry(session);
+        if (session->chain != NULL) {
+            chain_advance(session->chain); /* a filter may have kept the other flow open for this one */
+        }
     }
 }
 
@@ -370,13 +567,31 @@ static void deadline_add(struct deadline *earliest, uint64_t from_us, uint64_t w
 
 static void deadline_add_stall(struct deadline *earliest, const struct session *session, const struct flow *flow) {
     if (flow->stalled_us != 0) {
-        deadline_add(earliest, flow->stalled_us, session->settings->timeouts.send_stall_ms, CLOSE_TIMEOUT_SEND_STALL);
+        deadline_add(earliest, flow->stalled_us, session_timeouts(session)->send_stall_ms, CLOSE_TIMEOUT_SEND_STALL);
     }
+}
+
+/* Of the states that have one deadline only. */
+static enum close_reason session_late_reason(const struct session *session) {
+    switch ((enum session_state)session->state) {
+    case SESSION_ROUTING:
+        return CLOSE_TIMEOUT_PREREAD;
+    case SESSION_GREETING:
+        return CLOSE_TIMEOUT_HANDSHAKE;
+    case SESSION_LINGERING:
+        return session->chain->reason;
+    case SESSION_CONNECTING:
+    case SESSION_RELAYING:
+    case SESSION_RESETTING:
+    case SESSION_CLOSING:
+        break;
+    }
+    return CLOSE_TIMEOUT_CONNECT;
 }
 
 /* The earliest of the deadlines that end the session. */
 static struct deadline session_deadline(const struct session *session) {
-    const struct config_timeouts *timeouts = &session->settings->timeouts;
+    const struct config_timeouts *timeouts = session_timeouts(session);
     struct deadline earliest = {.us = UINT64_MAX, .reason = CLOSE_TIMEOUT_LIFETIME};
     deadline_add(&earliest, session->started_us, timeouts->max_lifetime_ms, CLOSE_TIMEOUT_LIFETIME);
     if (session->state == SESSION_RELAYING) {
@@ -389,13 +604,15 @@ static struct deadline session_deadline(const struct session *session) {
     } else if (session->state == SESSION_RESETTING) {
         deadline_add(&earliest, session->progress_us, timeouts->send_stall_ms, reset_reason(session));
         deadline_add(&earliest, session->progress_us, timeouts->idle_ms, reset_reason(session));
+    } else if (session->state != SESSION_CONNECTING && session->deadline_us < earliest.us) {
+        earliest = (struct deadline){.us = session->deadline_us, .reason = session_late_reason(session)};
     }
     return earliest;
 }
 
 /* A stalled receiver is asked four times within send_stall whether it takes bytes. */
 static uint64_t flow_next_look_us(const struct session *session, const struct flow *flow) {
-    uint64_t stall_ms = session->settings->timeouts.send_stall_ms;
+    uint64_t stall_ms = session_timeouts(session)->send_stall_ms;
     return flow->stalled_us == 0 || stall_ms == 0 ? UINT64_MAX : flow->looked_us + stall_ms * 250;
 }
 
@@ -412,6 +629,9 @@ static uint64_t earlier(uint64_t a_us, uint64_t b_us) {
 /* When the timer must fire at the latest: at the deadline, or for the state's own business. */
 static uint64_t session_due_us(const struct session *session) {
     uint64_t due_us = session_deadline(session).us;
+    if (session->chain != NULL) {
+        due_us = earlier(due_us, chain_due_us(session->chain));
+    }
     switch ((enum session_state)session->state) {
     case SESSION_CONNECTING:
         return earlier(due_us, earlier(session->deadline_us, session->look_us));
@@ -420,6 +640,9 @@ static uint64_t session_due_us(const struct session *session) {
     case SESSION_RELAYING:
         due_us = earlier(due_us, flow_next_look_us(session, &session->from_client));
         return earlier(due_us, flow_next_look_us(session, &session->from_server));
+    case SESSION_ROUTING:
+    case SESSION_GREETING:
+    case SESSION_LINGERING:
     case SESSION_CLOSING:
         break;
     }
@@ -439,7 +662,8 @@ void session_hurry(struct session *session) {
 
 static void session_connect_too_slow(struct session *session) {
     if (session->server_end.fd < 0) {
-        session_close(session, CLOSE_RESOURCES);
+        bool asks = session->chain != NULL && session->chain->phase == PHASE_CONNECT_FAILED;
+        session_close(session, asks ? CLOSE_TIMEOUT_PREREAD : CLOSE_RESOURCES);
         return;
     }
     session->deadline_us = UINT64_MAX;
@@ -465,6 +689,16 @@ static void session_look(struct session *session) {
 static void session_fired(struct timer *timer) {
     struct session *session = container_of(timer, struct session, timer);
     uint64_t now_us = session->engine->now_us;
+    if (session->state == SESSION_CLOSING) {
+        chain_abandon(session->chain); /* the time of its last hooks is over */
+        return;
+    }
+    if (session->chain != NULL && chain_due_us(session->chain) <= now_us) {
+        chain_fired(session->chain);
+        if (session->owner.closing) {
+            return;
+        }
+    }
     session_look_at_flow(session, &session->from_client);
     session_look_at_flow(session, &session->from_server);
     struct deadline deadline = session_deadline(session);
@@ -486,7 +720,7 @@ static int64_t since_start_us(const struct session *session, uint64_t at_us) {
     return at_us == 0 ? -1 : (int64_t)(at_us - session->started_us);
 }
 
-static void peer_format(const struct session *session, char *text, size_t text_size) {
+void session_peer(const struct session *session, struct address *peer) {
     struct address address = {.length = 0}; /* a client that was gone at once has none */
     if (session->peer.family == AF_INET) {
         address.length = sizeof address.v4;
@@ -498,23 +732,31 @@ static void peer_format(const struct session *session, char *text, size_t text_s
         address.length = sizeof(sa_family_t);
         address.any.sa_family = AF_UNIX;
     }
+    *peer = address;
+}
+
+static void peer_format(const struct session *session, char *text, size_t text_size) {
+    struct address address;
+    session_peer(session, &address);
     address_format(&address, text, text_size);
 }
 
 static void session_log(const struct session *session) {
-    const struct engine *engine = session->engine;
+    struct engine *engine = session->engine;
+    struct access_queue *log = session->settings->epoch->access_log;
     char client[ADDRESS_TEXT_MAX];
-    if (engine->access_log == NULL) {
+    if (log == NULL) {
         return;
     }
     peer_format(session, client, sizeof client);
+    const struct upstream *upstream = session_upstream(session);
     const struct access_record record = {
         .time_ms = kernel_wall_ms(),
         .id = session->id,
         .worker = engine->number,
         .listener = session->settings->listener,
         .client = client,
-        .upstream = session->settings->upstream->name,
+        .upstream = upstream == NULL ? NULL : upstream->name,
         .server = session->server == NULL ? NULL : session->server->name,
         .server_address = session->server == NULL ? NULL : session->server->address_text,
         .tries = session->tries,
@@ -527,13 +769,19 @@ static void session_log(const struct session *session) {
         .ended_by = close_reason_ended_by(session->reason),
         .error = session->error,
     };
-    access_queue_write(engine->access_log, &record);
+    if (!access_queue_write(log, &record)) {
+        engine->counters.access_lost++;
+    }
 }
 
 /* Closing cuts a stream that flows: its source has not ended, and a byte moved just now. A session that was quiet for a
  * while is most likely between two messages. */
 static bool closing_cuts(const struct session *session, const struct flow *flow) {
     enum { QUIET_US = 1000 * 1000 };
+    if (session->reason == CLOSE_FILTER_ERROR || session->reason == CLOSE_FILTER_BUDGET ||
+        session->reason == CLOSE_FILTER_HOLD) {
+        return !flow->ended && (flow->bytes > 0 || session->chain->phase == PHASE_RELAY);
+    }
     bool by_force = session->reason == CLOSE_TIMEOUT_LIFETIME || session->reason == CLOSE_TIMEOUT_SEND_STALL ||
                     session->reason == CLOSE_SHUTDOWN;
     return by_force && !flow->ended && flow->bytes > 0 && session->engine->now_us - session->progress_us < QUIET_US;
@@ -570,7 +818,16 @@ void session_close(struct session *session, enum close_reason reason) {
     session_log(session);
     endpoint_cancel(session, &session->client_end, &session->from_server, &session->from_client);
     endpoint_cancel(session, &session->server_end, &session->from_client, &session->from_server);
+    if (session->chain != NULL) {
+        chain_closing(session->chain);
+    }
     owner_close(&session->owner);
+}
+
+void session_reset(struct session *session, enum close_reason reason) {
+    session_close(session, reason);
+    session->client_end.cut = true;
+    session->server_end.cut = true;
 }
 
 static void endpoint_close(struct endpoint *endpoint) {
@@ -582,32 +839,62 @@ static void endpoint_close(struct endpoint *endpoint) {
     } else {
         kernel_close(endpoint->fd);
     }
+    endpoint->fd = -1;
+}
+
+/* The last hooks of its filters may still wait: neither peers nor servers wait for these. */
+static void session_disconnect(struct session *session) {
+    flow_finish(&session->from_client);
+    flow_finish(&session->from_server);
+    endpoint_close(&session->client_end);
+    endpoint_close(&session->server_end);
+    session_leave_server(session);
+    session->disconnected = true;
+}
+
+void session_hooks_are_over(struct session *session) {
+    struct owner *owner = &session->owner;
+    if (owner->held == 0 && !link_is_in_list(&owner->link)) {
+        list_append(owner->released, &owner->link);
+    }
 }
 
 static void session_release(struct owner *owner) {
     struct session *session = container_of(owner, struct session, owner);
     struct engine *engine = session->engine;
     struct listener *listener = session->listener;
-    flow_finish(&session->from_client);
-    flow_finish(&session->from_server);
-    endpoint_close(&session->client_end);
-    endpoint_close(&session->server_end);
-    session_leave_server(session);
+    struct epoch *epoch = session->settings->epoch;
+    if (!session->disconnected) {
+        session_disconnect(session);
+    }
+    if (session->chain != NULL && session->chain->phase != PHASE_OVER) {
+        return; /* until session_hooks_are_over */
+    }
     if (session->retry != NULL) {
         slab_give(&engine->retries_slab, session->retry);
+    }
+    if (session->chain != NULL) {
+        chain_free(session->chain);
     }
     link_remove(&session->link);
     engine->sessions_count--;
     slab_give(&engine->sessions_slab, session);
     engine->session_ended(engine, listener);
+    engine_leave_epoch(engine, epoch); /* last: the listener may go with it */
 }
 
 /* --- for people ------------------------------------------------------------------------------------------------- */
 
 static const char *session_state_name(enum session_state state) {
     switch (state) {
+    case SESSION_ROUTING:
+        return "routing";
     case SESSION_CONNECTING:
         return "connecting";
+    case SESSION_GREETING:
+        return "greeting";
+    case SESSION_LINGERING:
+        return "lingering";
     case SESSION_RELAYING:
         return "relaying";
     case SESSION_RESETTING:
@@ -621,8 +908,10 @@ static const char *session_state_name(enum session_state state) {
 void session_describe(const struct session *session, struct bytes *out) {
     uint64_t now_us = session->engine->now_us;
     char client[ADDRESS_TEXT_MAX] = "-";
+    char doing[128];
+    bool filter_does = session->chain != NULL && chain_describe(session->chain, doing, sizeof doing);
     struct address address;
-    if (kernel_peer_address(session->client_end.fd, &address) == 0) {
+    if (session->client_end.fd >= 0 && kernel_peer_address(session->client_end.fd, &address) == 0) {
         address_format(&address, client, sizeof client);
     }
     bytes_printf(out, "session %lu worker=%u listener=%s client=", (unsigned long)session->id, session->engine->number,
@@ -633,7 +922,7 @@ void session_describe(const struct session *session, struct bytes *out) {
                  "tries=%u from_client_bytes=%lu from_server_bytes=%lu from_client_queued=%zu from_server_queued=%zu "
                  "in_flight=%u\n",
                  session->server == NULL ? "-" : session->server->name, session_state_name(session->state),
-                 session->doing, (double)(now_us - session->started_us) / 1e6,
+                 filter_does ? doing : session->doing, (double)(now_us - session->started_us) / 1e6,
                  (double)(now_us - session->progress_us) / 1e6, session->tries,
                  (unsigned long)session->from_client.bytes, (unsigned long)session->from_server.bytes,
                  flow_undelivered(&session->from_client), flow_undelivered(&session->from_server), session->owner.held);

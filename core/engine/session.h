@@ -3,7 +3,9 @@
  *   CONNECTING --connected--> RELAYING --both flows ended--> CLOSING --nothing in flight--> released
  *        |                        '--one side was reset--> RESETTING --the other has all--^
  *        '--- no server, timeout, stop ---------------------------------------------------^
- */
+ *
+ * With filters (chain.h) ROUTING comes first, GREETING between connecting and relaying, and LINGERING last when a
+ * filter closed the session. */
 #ifndef MOONRING_ENGINE_SESSION_H
 #define MOONRING_ENGINE_SESSION_H
 
@@ -14,7 +16,16 @@
 
 #include <netinet/in.h>
 
-enum session_state { SESSION_CONNECTING, SESSION_RELAYING, SESSION_RESETTING, SESSION_CLOSING };
+enum session_state {
+    SESSION_ROUTING, /* the filters say where to go */
+    SESSION_CONNECTING,
+    SESSION_GREETING, /* the filters' handshakes */
+    SESSION_RELAYING,
+    SESSION_RESETTING,
+    SESSION_LINGERING, /* a filter closed it, all was sent: what still comes is read, since a reset would destroy that
+                        */
+    SESSION_CLOSING,
+};
 
 struct endpoint {
     int fd;              /* ours; -1: none */
@@ -41,13 +52,14 @@ struct session {
     struct endpoint server_end; /* the connection to `server` */
     struct server *server;      /* counted in server->active; NULL: none */
     struct retry *retry;        /* ours; NULL: none */
+    struct chain *chain;        /* ours; NULL: the listener has no filters */
     struct flow from_client;
     struct flow from_server;
     struct op connect_op;
     uint64_t id;
     uint64_t started_us;
     uint64_t progress_us;   /* when the last byte moved */
-    uint64_t deadline_us;   /* CONNECTING: of this try, or of the wait for a descriptor; 0: not set yet */
+    uint64_t deadline_us;   /* of the state; CONNECTING: of this try, or of the wait for a descriptor; 0: not set yet */
     uint64_t look_us;       /* CONNECTING: when to try (again); RESETTING: when to look again; UINT64_MAX: not now */
     uint64_t connected_us;  /* 0: never */
     uint64_t first_byte_us; /* the server's; 0: none yet */
@@ -65,9 +77,10 @@ struct session {
     bool timed_out;    /* the connect that is being cancelled was too slow */
     bool client_first; /* the client ended first */
     bool fin_seen;
-    bool nonblocking; /* both descriptors are O_NONBLOCK, for splicing */
-    uint32_t unsent;  /* RESETTING: what the receiver had not acknowledged when we looked last */
-    uint32_t look_ms; /* from one look to the next */
+    bool disconnected; /* CLOSING: nothing is in flight any more, and the descriptors are closed */
+    bool nonblocking;  /* both descriptors are O_NONBLOCK, for splicing */
+    uint32_t unsent;   /* RESETTING: what the receiver had not acknowledged when we looked last */
+    uint32_t look_ms;  /* from one look to the next */
 };
 
 /* Takes over an accepted descriptor. Without memory for a session it is closed, and false is returned. */
@@ -75,6 +88,9 @@ bool session_open(struct engine *engine, struct listener *listener, const struct
 
 /* Begins closing; the last completion frees the session. Safe to call twice. */
 void session_close(struct session *session, enum close_reason reason);
+
+/* Both sides are reset. */
+void session_reset(struct session *session, enum close_reason reason);
 
 /* Appends one line for people. */
 void session_describe(const struct session *session, struct bytes *out);
@@ -94,6 +110,41 @@ static inline struct endpoint *flow_source(struct flow *flow) {
 static inline struct endpoint *flow_sink(struct flow *flow) {
     struct session *session = session_of(flow);
     return flow->from_server ? &session->client_end : &session->server_end;
+}
+
+/* --- what the chain calls ----------------------------------------------------------------------------------------- */
+
+/* The filters were asked where to go: chain->upstream, or NULL. */
+void session_routed(struct session *session);
+/* A filter serves: there will be no server. */
+void session_serve(struct session *session);
+/* The filters had their handshakes. */
+void session_greeted(struct session *session);
+/* The filters know no way out: no server was reached. */
+void session_give_up(struct session *session);
+/* It was closed, and the last hooks have run. */
+void session_hooks_are_over(struct session *session);
+/* A filter has closed it: what is queued goes out, then the end, then it lingers. */
+void session_say_last(struct session *session);
+/* Where it goes; NULL: not known (yet). */
+const struct upstream *session_upstream(const struct session *session);
+/* The client's address; length 0: not known. */
+void session_peer(const struct session *session, struct address *address);
+
+/* --- what flows call, too ----------------------------------------------------------------------------------------- */
+
+/* A filter has closed it. */
+bool session_lingers(const struct session *session);
+/* Once both flows have ended, a peer may still be sending: a filter has ended them. */
+bool session_will_linger(const struct session *session);
+/* Received bytes are only read to be dropped; */
+bool session_discards(const struct session *session);
+/* so many were. */
+void session_discarded(struct session *session, size_t size);
+
+static inline const struct session *session_of_const(const struct flow *flow) {
+    size_t offset = flow->from_server ? offsetof(struct session, from_server) : offsetof(struct session, from_client);
+    return (const struct session *)(const void *)((const char *)flow - offset);
 }
 
 /* A byte moved: timeouts of inactivity begin anew. */

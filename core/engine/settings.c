@@ -8,12 +8,15 @@ struct kernel_tcp_options settings_tcp(const struct config_tcp *config) {
                                        .keepalive_count = config->keepalive_count};
 }
 
-void settings_init(struct settings *settings, const struct config_listener *listener, struct upstream *upstreams) {
+void settings_init(struct settings *settings, const struct config_listener *listener, size_t index,
+                   struct upstream *upstreams) {
+    bool has_upstream = listener->upstream != CONFIG_NO_UPSTREAM;
     *settings = (struct settings){
         .listener = listener->name,
+        .index = index,
         .timeouts = listener->timeouts,
         .tcp = settings_tcp(&listener->tcp),
-        .upstream = &upstreams[listener->upstream],
-        .upstream_index = listener->upstream,
+        .upstream = has_upstream ? &upstreams[listener->upstream] : NULL,
+        .upstream_index = has_upstream ? listener->upstream : 0,
     };
 }

@@ -1,4 +1,5 @@
-/* What a session keeps of its listener's configuration. Immutable; it outlives every session that points to it. */
+/* What a session keeps of its listener's configuration. Immutable, each worker has its own; it outlives every session
+ * that points to it. */
 #ifndef MOONRING_ENGINE_SETTINGS_H
 #define MOONRING_ENGINE_SETTINGS_H
 
@@ -6,17 +7,22 @@
 #include "engine/ring.h"
 #include "engine/upstream.h"
 
+struct epoch;
+
 struct settings {
+    struct epoch *epoch;
     const char *listener; /* its name */
+    size_t index;         /* of its filters on each worker */
     struct config_timeouts timeouts;
     struct kernel_tcp_options tcp;
-    struct upstream *upstream;
-    size_t upstream_index; /* of the worker's balance for it */
+    struct upstream *upstream; /* NULL: a filter decides */
+    size_t upstream_index;     /* of the worker's balance for it */
 };
 
 struct kernel_tcp_options settings_tcp(const struct config_tcp *config);
 
 /* Points into config and upstreams, which must outlive it. */
-void settings_init(struct settings *settings, const struct config_listener *listener, struct upstream *upstreams);
+void settings_init(struct settings *settings, const struct config_listener *listener, size_t index,
+                   struct upstream *upstreams);
 
 #endif

@@ -3,7 +3,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool server_init(struct server *server, const struct upstream_member *member) {
+/* What outlives a reload: counts, and whether it answers. */
+static struct server_state *find_state(const struct upstream *before, const struct server *server) {
+    for (size_t i = 0; before != NULL && i < before->servers_count; i++) {
+        const struct server *old = &before->servers[i];
+        if (strcmp(old->name, server->name) == 0 && address_equal(&old->address, &server->address)) {
+            return old->state;
+        }
+    }
+    return NULL;
+}
+
+static bool server_init_state(struct server *server, const struct upstream *before) {
+    server->state = find_state(before, server);
+    if (server->state == NULL) {
+        server->state = calloc(1, sizeof *server->state);
+    }
+    if (server->state == NULL) {
+        return false;
+    }
+    server->state->references++;
+    return true;
+}
+
+static void server_finish(struct server *server) {
+    if (server->state != NULL && --server->state->references == 0) {
+        free(server->state);
+    }
+    free(server->name);
+    free(server->address_text);
+}
+
+static bool server_init(struct server *server, const struct upstream_member *member, const struct upstream *before) {
     char text[ADDRESS_TEXT_MAX];
     address_format(member->address, text, sizeof text);
     server->name = strdup(member->name);
@@ -12,11 +43,11 @@ static bool server_init(struct server *server, const struct upstream_member *mem
     server->weight = member->config->weight;
     server->connections_max = member->config->connections_max;
     server->backup = member->config->backup;
-    return server->name != NULL && server->address_text != NULL;
+    return server->name != NULL && server->address_text != NULL && server_init_state(server, before);
 }
 
 bool upstream_init(struct upstream *upstream, const struct config_upstream *config,
-                   const struct upstream_member *members, size_t members_count) {
+                   const struct upstream_member *members, size_t members_count, const struct upstream *before) {
     *upstream = (struct upstream){.name = strdup(config->name),
                                   .servers = calloc(members_count, sizeof *upstream->servers),
                                   .servers_count = members_count,
@@ -29,7 +60,7 @@ bool upstream_init(struct upstream *upstream, const struct config_upstream *conf
         return false;
     }
     for (size_t i = 0; i < members_count; i++) {
-        if (!server_init(&upstream->servers[i], &members[i])) {
+        if (!server_init(&upstream->servers[i], &members[i], before)) {
             return false;
         }
     }
@@ -38,8 +69,7 @@ bool upstream_init(struct upstream *upstream, const struct config_upstream *conf
 
 void upstream_finish(struct upstream *upstream) {
     for (size_t i = 0; i < upstream->servers_count; i++) {
-        free(upstream->servers[i].name);
-        free(upstream->servers[i].address_text);
+        server_finish(&upstream->servers[i]);
     }
     free(upstream->servers);
     free(upstream->name);

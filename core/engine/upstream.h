@@ -1,4 +1,4 @@
-/* A named group of servers, shared by all workers. */
+/* A named group of servers, in one generation of the configuration; shared by all workers. */
 #ifndef MOONRING_ENGINE_UPSTREAM_H
 #define MOONRING_ENGINE_UPSTREAM_H
 
@@ -23,9 +23,11 @@ struct upstream_member {
     const struct config_server *config;
 };
 
-/* Copies what it needs. False when memory is short. */
+/* Copies what it needs. before: the same upstream in an earlier generation, whose servers of the same name and address
+ * keep their state, or NULL. False when memory is short; upstream_finish is due then, too. On the control thread, as
+ * upstream_finish. */
 bool upstream_init(struct upstream *upstream, const struct config_upstream *config,
-                   const struct upstream_member *members, size_t members_count);
+                   const struct upstream_member *members, size_t members_count, const struct upstream *before);
 void upstream_finish(struct upstream *upstream);
 
 #endif

@@ -1,5 +1,7 @@
 #include "engine/worker.h"
 
+#include "base/log.h"
+#include "engine/chain.h"
 #include "engine/session.h"
 
 #include <errno.h>
@@ -20,31 +22,10 @@ static void worker_event_cancelled(struct op *op, const struct completion *compl
 static void worker_session_ended(struct engine *engine, struct listener *listener);
 static void worker_acceptor_ended(struct engine *engine, int fd);
 static void worker_exhausted(struct engine *engine, int number);
+static void worker_epoch_over(struct engine *engine, struct epoch *epoch);
+static void worker_resume_acceptors(struct worker *worker);
 
 /* --- making one ------------------------------------------------------------------------------------------------- */
-
-static void balances_finish(struct engine *engine, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        balance_finish(&engine->balances[i]);
-    }
-    free(engine->balances);
-}
-
-static bool balances_init(struct engine *engine, const struct worker_options *options) {
-    engine->balances = calloc(options->upstreams_count, sizeof *engine->balances);
-    if (engine->balances == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < options->upstreams_count; i++) {
-        struct upstream *upstream = &options->upstreams[i];
-        if (!balance_init(&engine->balances[i], upstream->balance, upstream->servers, upstream->servers_count,
-                          kernel_random())) {
-            balances_finish(engine, i);
-            return false;
-        }
-    }
-    return true;
-}
 
 static struct ring *worker_ring_create(const struct worker_options *worker, struct error *error) {
     const struct config_io *io = worker->io;
@@ -66,13 +47,19 @@ static void engine_init(struct engine *engine, const struct worker_options *opti
                               .splice = options->io->splice,
                               .zero_copy_send = options->io->zero_copy_send,
                               .next_session_id = 1,
+                              .epoch = options->epoch,
                               .session_ended = worker_session_ended,
+                              .epoch_over = worker_epoch_over,
                               .exhausted = worker_exhausted,
                               .acceptor_ended = worker_acceptor_ended};
     wheel_init(&engine->wheel, engine_now_ms(engine));
     splices_init(&engine->splices, PIPES_MAX);
     list_init(&engine->released);
     list_init(&engine->sessions);
+    list_init(&engine->entry.touched);
+    queue_init(&engine->entry.view);
+    list_init(&engine->written_chains);
+    list_init(&engine->closed_chains);
     zero_copies_init(&engine->zero_copies, &engine->buffers, &engine->released);
     slab_init(&engine->sessions_slab, sizeof(struct session), SLAB_CHUNK);
     slab_init(&engine->retries_slab, sizeof(struct retry), SLAB_CHUNK / 16);
@@ -99,30 +86,18 @@ bool worker_init(struct worker *worker, const struct worker_options *options, st
     if (!mailbox_init(worker, error)) {
         return false;
     }
-    if (!balances_init(engine, options)) {
-        error_set(error, "no memory for the upstreams");
-        goto fail_mailbox;
-    }
     engine->ring = worker_ring_create(options, error);
     if (engine->ring == NULL) {
-        goto fail_balances;
+        goto fail_mailbox;
     }
     if (!buffers_init(&engine->buffers, engine->ring, BUFFERS_COUNT)) {
         error_set(error, "no memory for the receive buffers");
         goto fail_ring;
     }
-    if (options->access_log != NULL && (engine->access_log = access_queue_create(options->access_log)) == NULL) {
-        error_set(error, "no memory for the access log's queue");
-        goto fail_buffers;
-    }
     ring_read_event(engine->ring, &worker->event_op, worker->event_fd, &worker->event_value);
     return true;
-fail_buffers:
-    buffers_finish(&engine->buffers);
 fail_ring:
     ring_destroy(engine->ring);
-fail_balances:
-    balances_finish(engine, options->upstreams_count);
 fail_mailbox:
     pthread_mutex_destroy(&worker->mailbox_lock);
     kernel_close(worker->event_fd);
@@ -138,7 +113,6 @@ void worker_finish(struct worker *worker) {
     zero_copies_abandon(&engine->zero_copies);
     buffers_finish(&engine->buffers);
     ring_destroy(engine->ring);
-    balances_finish(engine, worker->options.upstreams_count);
     zero_copies_finish(&engine->zero_copies);
     slab_finish(&engine->sessions_slab);
     slab_finish(&engine->retries_slab);
@@ -148,8 +122,70 @@ void worker_finish(struct worker *worker) {
 
 /* --- acceptors -------------------------------------------------------------------------------------------------- */
 
-bool worker_accept(struct worker *worker, struct listener *listener, int fd) {
-    return acceptor_create(&worker->engine, listener, fd, &worker->acceptors) != NULL;
+static void worker_begin_to_accept(struct worker *worker, struct acceptor *acceptor, struct listener *listener,
+                                   size_t index, int fd) {
+    struct engine *engine = &worker->engine;
+    acceptor_begin(acceptor, engine, listener, &engine->epoch->settings[index], fd, &worker->acceptors);
+}
+
+bool worker_accept(struct worker *worker, struct listener *listener, size_t index, int fd) {
+    struct acceptor *acceptor = acceptor_make();
+    if (acceptor != NULL) {
+        worker_begin_to_accept(worker, acceptor, listener, index, fd);
+    }
+    return acceptor != NULL;
+}
+
+static int compare_sockets(const void *a, const void *b) {
+    const struct worker_socket *left = a;
+    const struct worker_socket *right = b;
+    return (left->fd > right->fd) - (left->fd < right->fd);
+}
+
+/* Sockets that stay: their next client begins in the new epoch. The others are left. */
+static void worker_adopt_acceptors(struct worker *worker, const struct worker_socket *sockets, size_t count) {
+    const struct epoch *epoch = worker->engine.epoch;
+    list_for_each (link, &worker->acceptors) {
+        struct acceptor *acceptor = container_of(link, struct acceptor, link);
+        const struct worker_socket wanted = {.fd = acceptor->fd};
+        const struct worker_socket *socket =
+            count == 0 ? NULL : bsearch(&wanted, sockets, count, sizeof *sockets, compare_sockets);
+        if (acceptor_is_ending(acceptor)) {
+            continue; /* it was left before; perhaps it is to be accepted on again, by another acceptor */
+        }
+        if (socket == NULL || socket->listener == NULL) {
+            acceptor_leave(acceptor, socket != NULL);
+        } else {
+            acceptor_adopt(acceptor, socket->listener, &epoch->settings[socket->index]);
+        }
+    }
+}
+
+static void worker_adopt_new_sockets(struct worker *worker, const struct worker_socket *sockets, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const struct worker_socket *socket = &sockets[i];
+        if (socket->acceptor != NULL) {
+            worker_begin_to_accept(worker, socket->acceptor, socket->listener, socket->index, socket->fd);
+        }
+    }
+}
+
+static void worker_leave_epoch(struct worker *worker, struct epoch *epoch) {
+    engine_use_epoch(epoch); /* as long as we look at it */
+    epoch->replaced = true;
+    engine_leave_epoch(&worker->engine, epoch);
+}
+
+void worker_adopt(struct worker *worker, struct epoch *epoch, const struct worker_socket *sockets, size_t count) {
+    struct epoch *before = worker->engine.epoch;
+    check(!worker->stopping);
+    worker->engine.epoch = epoch;
+    worker_adopt_acceptors(worker, sockets, count);
+    worker_adopt_new_sockets(worker, sockets, count);
+    if (before != NULL && before != epoch) {
+        worker_leave_epoch(worker, before);
+    }
+    worker_resume_acceptors(worker); /* a limit may be higher now */
 }
 
 static void worker_resume_acceptors(struct worker *worker) {
@@ -167,6 +203,11 @@ static void worker_session_ended(struct engine *engine, struct listener *listene
         worker_resume_acceptors(worker);
         worker->options.room(worker->options.argument, worker);
     }
+}
+
+static void worker_epoch_over(struct engine *engine, struct epoch *epoch) {
+    struct worker *worker = container_of(engine, struct worker, engine);
+    worker->options.epoch_over(worker->options.argument, worker, epoch);
 }
 
 static void worker_exhausted(struct engine *engine, int number) {
@@ -269,8 +310,9 @@ static bool worker_has_buffers_to_share(const struct engine *engine) {
 
 static uint64_t worker_wait_us(const struct worker *worker, uint64_t max_wait_us) {
     const struct engine *engine = &worker->engine;
-    if (worker_has_buffers_to_share(engine)) {
-        return 0;
+    bool has_left_over = !list_is_empty(&engine->closed_chains) || !list_is_empty(&engine->released);
+    if (has_left_over || worker_has_buffers_to_share(engine)) {
+        return 0; /* (what ran at the end of the last turn has closed sessions) */
     }
     uint64_t wait_ms = wheel_wait_ms(&engine->wheel);
     if (wait_ms == UINT64_MAX) {
@@ -306,8 +348,12 @@ void worker_turn(struct worker *worker, uint64_t max_wait_us) {
     ring_run(engine->ring, worker_wait_us(worker, max_wait_us), &engine->now_us);
     wheel_advance(&engine->wheel, engine_now_ms(engine));
     worker_share_buffers(engine);
+    chains_close(engine);
     owners_release(&engine->released);
     worker_note_turn(engine);
+    if (engine->turn_ended != NULL) {
+        engine->turn_ended(engine->turn_ended_argument);
+    }
 }
 
 void worker_run(struct worker *worker) {

@@ -25,13 +25,16 @@ struct worker_options {
     uint32_t number;
     const struct config_io *io;
     const struct ring_features *features; /* as ring_probe found them; NULL: find out */
-    struct upstream *upstreams;
-    size_t upstreams_count;
-    struct access_log *access_log; /* NULL: off */
-    /* All three are called on the worker's thread. A session ended, and acceptors of other workers may wait for it: */
+    /* The first; NULL: it comes with worker_adopt. All are the caller's, again once epoch_over was called or the worker
+     * ended. */
+    struct epoch *epoch;
+    /* All of these are called on the worker's thread. A session ended, and acceptors of other workers may wait for it:
+     */
     void (*room)(void *argument, struct worker *worker);
     /* This worker accepts on the socket no more: */
     void (*socket_done)(void *argument, int fd);
+    /* An epoch that was replaced is used no more: */
+    void (*epoch_over)(void *argument, struct worker *worker, struct epoch *epoch);
     /* Nothing is left; worker_run returns next: */
     void (*stopped)(void *argument, struct worker *worker);
     void *argument;
@@ -60,8 +63,21 @@ bool worker_init(struct worker *worker, const struct worker_options *options, st
 /* Nothing may be in flight: worker_run has returned. */
 void worker_finish(struct worker *worker);
 
-/* Accepts on a listening socket, which stays the process'. On the worker's thread. False when memory is short. */
-bool worker_accept(struct worker *worker, struct listener *listener, int fd);
+/* Accepts on a listening socket, which stays the process'. `index`: of the listener's settings in the epoch. On the
+ * worker's thread. False when memory is short. */
+bool worker_accept(struct worker *worker, struct listener *listener, size_t index, int fd);
+
+/* A listening socket, and what this worker has to do with it in a new epoch. */
+struct worker_socket {
+    int fd;
+    struct listener *listener; /* whose clients come; NULL: another worker accepts on it from now on */
+    size_t index;              /* of the listener's settings */
+    struct acceptor *acceptor; /* from acceptor_make, the worker's then; NULL: it accepts on the socket already */
+};
+/* From now on sessions begin in that epoch, or, if it is NULL, none does. Sockets that are not among these (sorted by
+ * fd) are left when nobody waits on them any more, new ones are accepted on, all others go on without a gap. Cannot
+ * fail. On the worker's thread. */
+void worker_adopt(struct worker *worker, struct epoch *epoch, const struct worker_socket *sockets, size_t count);
 
 /* Turns until the worker has ended. */
 void worker_run(struct worker *worker);

@@ -24,13 +24,16 @@ static const struct command_row COMMANDS[] = {
     [COMMAND_NONE] = {"", "", "moonring COMMAND [OPTIONS]", ""},
     [COMMAND_RUN] =
         {"run", "relay connections until a signal ends it",
-         "moonring run -c FILE [--print-config]\n"
-         "moonring run -l ADDR[,ADDR...] -t ADDR[,ADDR...] [--print-config]",
+         "moonring run -c FILE [--trace] [--print-config]\n"
+         "moonring run -l ADDR[,ADDR...] [-t ADDR[,ADDR...]] [-f FILE.lua]... [--trace]\n"
+         "             [--print-config]",
          ADDRESSES_HELP
          "\nexamples:\n"
          "  moonring run -c /etc/moonring/moonring.yaml\n"
          "  moonring run -l :5432 -t 10.0.0.11:5432,10.0.0.12:5432\n"
          "  moonring run -l 127.0.0.1:6379 -t unix:/run/redis/redis.sock\n"
+         "  moonring run -l :8080 -t 127.0.0.1:80 -f log.lua --trace\n"
+         "  moonring run -l :8080 -f hello.lua        (a script that serves or routes by itself)\n"
          "\nsignals:\n"
          "  TERM  drain: accept nothing new, let sessions end; a second one stops at once\n"
          "  INT   stop at once\n"
@@ -38,28 +41,47 @@ static const struct command_row COMMANDS[] = {
          "  USR2  print sessions and counters to the error log\n"
          "\nwithout a file there is one worker; with one, a worker for each CPU unless it says otherwise\n"},
     [COMMAND_CHECK] = {"check", "tell every mistake in a configuration, and change nothing",
-                       "moonring check -c FILE [--as PATH]",
+                       "moonring check -c FILE [--as PATH] [--format text|json]",
                        "\nexamples:\n"
                        "  moonring check -c moonring.yaml\n"
+                       "  moonring check -c moonring.yaml --format json | jq .findings\n"
                        "  moonring check -c /tmp/moonring.yaml.new --as /etc/moonring/moonring.yaml\n"
                        "  generate | moonring check -c -\n"},
+    [COMMAND_CONFIG_DUMP] = {"config dump", "print a whole configuration, defaults and included files in it",
+                             "moonring config dump -c FILE [--as PATH]",
+                             "\nWhat is printed means the same as FILE, wherever it lies.\n"},
+    [COMMAND_CONFIG_SCHEMA] = {"config schema", "print a JSON Schema of the configuration, for editors",
+                               "moonring config schema",
+                               "\nexample:\n"
+                               "  moonring config schema > moonring.schema.json\n"
+                               "and then, as the first line of moonring.yaml:\n"
+                               "  # yaml-language-server: $schema=moonring.schema.json\n"},
+    [COMMAND_CONFIG_EXPLAIN] = {"config explain", "tell what a key means, what it may be and what it is by default",
+                                "moonring config explain [KEY.PATH]",
+                                "\nexamples:\n"
+                                "  moonring config explain\n"
+                                "  moonring config explain listeners.*.timeouts.idle\n"
+                                "  moonring config explain upstreams.*.servers[].weight\n"},
     [COMMAND_DOCTOR] = {"doctor", "look at this machine: kernel, io_uring, limits, settings that matter",
                         "moonring doctor",
                         "\nEach line is [ok], [advice] or [problem]; advice comes with the command to type.\n"
                         "The exit status is 1 if there is a problem that keeps moonring from running.\n"},
     [COMMAND_VERSION] = {"version", "print the version and what this binary was made of", "moonring version", ""},
-    [COMMAND_DEMO_SERVER] = {"demo-server", "small web servers to try moonring with",
-                             "moonring demo-server -l ADDR[,ADDR...] [-- COMMAND [ARGUMENTS]]",
-                             "\nEach address becomes a server of its own, named A, B, C..., that tells its name.\n"
-                             "With a COMMAND the servers live as long as it runs.\n"
-                             "\nexamples:\n"
-                             "  moonring demo-server -l 127.0.0.1:9001,127.0.0.1:9002\n"
-                             "  moonring demo-server -l 127.0.0.1:9001 -- curl http://127.0.0.1:9001/\n"},
     [COMMAND_HELP] = {"help", "explain a command", "moonring help [COMMAND]", ""},
 };
 enum { COMMANDS_COUNT = sizeof(COMMANDS) / sizeof(COMMANDS[0]) };
 
-enum option { OPTION_CONFIG, OPTION_LISTEN, OPTION_TO, OPTION_PRINT_CONFIG, OPTION_AS, OPTION_HELP };
+enum option {
+    OPTION_CONFIG,
+    OPTION_LISTEN,
+    OPTION_TO,
+    OPTION_FILTER,
+    OPTION_TRACE,
+    OPTION_PRINT_CONFIG,
+    OPTION_AS,
+    OPTION_FORMAT,
+    OPTION_HELP,
+};
 
 struct option_row {
     char letter; /* 0: none */
@@ -72,13 +94,17 @@ struct option_row {
 #define IN(command) (1U << (command))
 
 static const struct option_row OPTIONS[] = {
-    [OPTION_CONFIG] = {'c', "config", "FILE", IN(COMMAND_RUN) | IN(COMMAND_CHECK),
+    [OPTION_CONFIG] = {'c', "config", "FILE", IN(COMMAND_RUN) | IN(COMMAND_CHECK) | IN(COMMAND_CONFIG_DUMP),
                        "the configuration, YAML; - reads standard input"},
-    [OPTION_LISTEN] = {'l', "listen", "ADDR[,ADDR...]", IN(COMMAND_RUN) | IN(COMMAND_DEMO_SERVER),
-                       "accept connections here; may be repeated"},
+    [OPTION_LISTEN] = {'l', "listen", "ADDR[,ADDR...]", IN(COMMAND_RUN), "accept connections here; may be repeated"},
     [OPTION_TO] = {'t', "to", "ADDR[,ADDR...]", IN(COMMAND_RUN), "relay them to these servers; may be repeated"},
+    [OPTION_FILTER] = {'f', "filter", "FILE.lua", IN(COMMAND_RUN),
+                       "a script that sees the sessions; may be repeated, client's end first"},
+    [OPTION_TRACE] = {0, "trace", NULL, IN(COMMAND_RUN), "print what each hook of each filter does"},
     [OPTION_PRINT_CONFIG] = {0, "print-config", NULL, IN(COMMAND_RUN), "print the whole configuration and exit"},
-    [OPTION_AS] = {0, "as", "PATH", IN(COMMAND_CHECK), "check FILE as if it lay at PATH (relative names, messages)"},
+    [OPTION_AS] = {0, "as", "PATH", IN(COMMAND_CHECK) | IN(COMMAND_CONFIG_DUMP),
+                   "take FILE as if it lay at PATH (relative names, messages)"},
+    [OPTION_FORMAT] = {0, "format", "text|json", IN(COMMAND_CHECK), "how to print what is wrong; default: text"},
     [OPTION_HELP] = {'h', "help", NULL, ~0U, "explain"},
 };
 enum { OPTIONS_COUNT = sizeof(OPTIONS) / sizeof(OPTIONS[0]) };
@@ -90,10 +116,12 @@ static bool option_belongs(const struct option_row *option, enum command command
 /* --- commands --------------------------------------------------------------------------------------------------- */
 
 static bool command_refuse(const char *word, struct error *error) {
+    char names[COMMANDS_COUNT][16]; /* of commands of two words, the first */
     struct nearest nearest;
     nearest_init(&nearest, word);
     for (size_t i = COMMAND_RUN; i < COMMANDS_COUNT; i++) {
-        nearest_offer(&nearest, COMMANDS[i].name);
+        snprintf(names[i], sizeof(names[i]), "%.*s", (int)strcspn(COMMANDS[i].name, " "), COMMANDS[i].name);
+        nearest_offer(&nearest, names[i]);
     }
     if (nearest.best != NULL) {
         return error_set(error, "unknown command \"%.80s\"; did you mean \"%s\"?", word, nearest.best);
@@ -101,30 +129,73 @@ static bool command_refuse(const char *word, struct error *error) {
     if (word[0] == '-') {
         return error_set(error, "\"%.80s\" stands before a command; try: moonring run %.80s ...", word, word);
     }
-    return error_set(error, "unknown command \"%.80s\"; there are: run check doctor version demo-server help", word);
+    return error_set(error, "unknown command \"%.80s\"; there are: run check config doctor version help", word);
 }
 
-static bool command_find(enum command *command, const char *word, struct error *error) {
+/* Behind the first of two words: `dump` of `config dump`; NULL: it is one word. */
+static const char *command_second_word(enum command command) {
+    const char *blank = strchr(COMMANDS[command].name, ' ');
+    return blank != NULL ? blank + 1 : NULL;
+}
+
+static bool command_has_first_word(enum command command, const char *word) {
+    size_t size = strcspn(COMMANDS[command].name, " ");
+    return strlen(word) == size && memcmp(word, COMMANDS[command].name, size) == 0;
+}
+
+/* The first of two words was right. */
+static bool command_refuse_second(const char *first, const char *second, struct error *error) {
+    char names[64] = "";
+    struct nearest nearest;
+    nearest_init(&nearest, second != NULL ? second : "");
     for (size_t i = COMMAND_RUN; i < COMMANDS_COUNT; i++) {
-        if (strcmp(word, COMMANDS[i].name) == 0) {
+        if (command_has_first_word((enum command)i, first)) {
+            size_t used = strlen(names);
+            const char *name = command_second_word((enum command)i);
+            snprintf(names + used, sizeof(names) - used, "%s%s", used > 0 ? ", " : "", name);
+            nearest_offer(&nearest, name);
+        }
+    }
+    if (nearest.best != NULL) {
+        return error_set(error, "unknown command \"%s %.80s\"; did you mean \"%s %s\"?", first, second, first,
+                         nearest.best);
+    }
+    return error_set(error, "%s: which one? there are: %s", first, names);
+}
+
+/* Takes the word or the two words of a command. */
+static bool command_find(enum command *command, char ***words, struct error *error) {
+    const char *first = *(*words)++;
+    bool first_is_right = false;
+    for (size_t i = COMMAND_RUN; i < COMMANDS_COUNT; i++) {
+        const char *wanted = command_second_word((enum command)i);
+        if (!command_has_first_word((enum command)i, first)) {
+            continue;
+        }
+        first_is_right = true;
+        if (wanted == NULL || (**words != NULL && strcmp(**words, wanted) == 0)) {
             *command = (enum command)i;
+            *words += wanted != NULL;
             return true;
         }
     }
-    return command_refuse(word, error);
+    return first_is_right ? command_refuse_second(first, **words, error) : command_refuse(first, error);
 }
 
 /* The first word: a command, or what people type before they know that there are commands. */
-static bool command_parse(enum command *command, const char *word, struct error *error) {
+static bool command_parse(enum command *command, char ***words, struct error *error) {
+    const char *word = **words;
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+        ++*words;
         *command = COMMAND_HELP;
         return true;
     }
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+        ++*words;
         *command = COMMAND_VERSION;
         return true;
     }
-    return command_find(command, word, error);
+    return command_find(command, words, error);
 }
 
 /* --- options ---------------------------------------------------------------------------------------------------- */
@@ -228,7 +299,7 @@ static bool path_set(const struct parser *parser, const char **path, enum option
     return true;
 }
 
-static bool address_is_plain(const char *text, size_t size) {
+static bool text_is_plain(const char *text, size_t size) {
     for (size_t i = 0; i < size; i++) {
         if (iscntrl((unsigned char)text[i])) {
             return false;
@@ -241,7 +312,7 @@ static bool addresses_add(const struct parser *parser, struct argument_addresses
                           const char *value) {
     for (const char *text = value;; text++) {
         size_t size = strcspn(text, ",");
-        if (!address_is_plain(text, size)) {
+        if (!text_is_plain(text, size)) {
             return error_set(parser->error, "%s: --%s \"%.80s\": an address is %s", parser->command,
                              OPTIONS[option].name, value, size == 0 ? "empty" : "not printable");
         }
@@ -257,6 +328,27 @@ static bool addresses_add(const struct parser *parser, struct argument_addresses
     }
 }
 
+static bool filter_add(const struct parser *parser, const char *path) {
+    struct arguments *arguments = parser->arguments;
+    if (!text_is_plain(path, strlen(path))) {
+        return error_set(parser->error, "%s: --filter \"%.80s\": a path is not printable", parser->command, path);
+    }
+    if (arguments->filters_count == ARGUMENTS_FILTERS_MAX) {
+        return error_set(parser->error, "%s: more than %d times --filter", parser->command, ARGUMENTS_FILTERS_MAX);
+    }
+    arguments->filters[arguments->filters_count++] = path;
+    return true;
+}
+
+static bool format_set(const struct parser *parser, const char *value) {
+    bool json = strcmp(value, "json") == 0;
+    if (!json && strcmp(value, "text") != 0) {
+        return error_set(parser->error, "%s: --format is text or json, not \"%.80s\"", parser->command, value);
+    }
+    parser->arguments->json = json;
+    return true;
+}
+
 static bool option_apply(struct parser *parser, enum option option, const char *value) {
     struct arguments *arguments = parser->arguments;
     switch (option) {
@@ -264,10 +356,17 @@ static bool option_apply(struct parser *parser, enum option option, const char *
         return path_set(parser, &arguments->config_path, option, value);
     case OPTION_AS:
         return path_set(parser, &arguments->as_path, option, value);
+    case OPTION_FORMAT:
+        return format_set(parser, value);
     case OPTION_LISTEN:
         return addresses_add(parser, &arguments->listen, option, value);
     case OPTION_TO:
         return addresses_add(parser, &arguments->to, option, value);
+    case OPTION_FILTER:
+        return filter_add(parser, value);
+    case OPTION_TRACE:
+        arguments->trace = true;
+        return true;
     case OPTION_PRINT_CONFIG:
         arguments->print_config = true;
         return true;
@@ -279,7 +378,8 @@ static bool option_apply(struct parser *parser, enum option option, const char *
     return false;
 }
 
-static bool option_parse(struct parser *parser, const char *word) {
+static bool option_parse(struct parser *parser) {
+    const char *word = *parser->next++;
     enum option option = OPTION_HELP;
     const char *value = NULL;
     return option_find(parser, word, &option, &value) && option_take_value(parser, &OPTIONS[option], &value) &&
@@ -288,10 +388,21 @@ static bool option_parse(struct parser *parser, const char *word) {
 
 /* --- words that are no options ---------------------------------------------------------------------------------- */
 
-static bool word_parse(const struct parser *parser, const char *word) {
+static bool word_parse(struct parser *parser) {
     struct arguments *arguments = parser->arguments;
     if (arguments->command == COMMAND_HELP && arguments->help_about == COMMAND_NONE) {
-        return command_find(&arguments->help_about, word, parser->error);
+        return command_find(&arguments->help_about, &parser->next, parser->error);
+    }
+    const char *word = *parser->next++;
+    if (arguments->command == COMMAND_CONFIG_EXPLAIN && arguments->key_path == NULL) {
+        arguments->key_path = word;
+        return true;
+    }
+    size_t size = strlen(word);
+    if (arguments->command == COMMAND_RUN && size > 4 && strcmp(word + size - 4, ".lua") == 0) {
+        return error_set(parser->error,
+                         "%s: unexpected \"%.80s\"; a script is named by -f: moonring run -l ADDR -f %.80s",
+                         parser->command, word, word);
     }
     if (option_belongs(&OPTIONS[OPTION_CONFIG], arguments->command)) {
         return error_set(parser->error,
@@ -302,30 +413,25 @@ static bool word_parse(const struct parser *parser, const char *word) {
                      parser->command);
 }
 
-/* What follows `--`. */
-static bool wrapped_parse(struct parser *parser) {
-    if (parser->arguments->command != COMMAND_DEMO_SERVER) {
-        return *parser->next == NULL || word_parse(parser, *parser->next);
-    }
-    if (*parser->next == NULL) {
-        return error_set(parser->error, "%s: a command must follow --", parser->command);
-    }
-    parser->arguments->wrapped = parser->next;
-    return true;
-}
-
 /* --- what must come together ------------------------------------------------------------------------------------ */
 
 static bool run_complete(const struct arguments *arguments, struct error *error) {
     bool has_listen = arguments->listen.count > 0;
     bool has_to = arguments->to.count > 0;
-    if (arguments->config_path != NULL && (has_listen || has_to)) {
-        return error_set(error, "run: --config and --%s exclude each other: the file names the addresses",
-                         has_listen ? "listen" : "to");
+    bool has_filter = arguments->filters_count > 0;
+    const char *target = has_to ? "to" : "filter";
+    if (arguments->config_path != NULL && (has_listen || has_to || has_filter)) {
+        return error_set(error, "run: --config and --%s exclude each other: the file names the %s",
+                         has_listen ? "listen" : target, has_listen || has_to ? "addresses" : "filters");
     }
-    if (has_listen != has_to) {
-        return error_set(error, "run: --%s needs --%s: moonring run -l ADDR -t ADDR", has_listen ? "listen" : "to",
-                         has_listen ? "to" : "listen");
+    if (has_listen && !has_to && !has_filter) {
+        return error_set(error, "run: --listen needs servers, or a script that serves or routes:\n"
+                                "  moonring run -l ADDR -t ADDR\n"
+                                "  moonring run -l ADDR -f FILE.lua");
+    }
+    if (!has_listen && (has_to || has_filter)) {
+        return error_set(error, "run: --%s needs --listen: moonring run -l ADDR%s%s", target,
+                         has_to ? " -t ADDR" : " [-t ADDR]", has_filter ? " -f FILE.lua" : "");
     }
     if (arguments->config_path == NULL && !has_listen) {
         return error_set(error, "run: what to relay is missing; either a file or addresses:\n"
@@ -342,10 +448,12 @@ static bool arguments_complete(const struct arguments *arguments, struct error *
     case COMMAND_CHECK:
         return arguments->config_path != NULL ||
                error_set(error, "check: which file? moonring check -c /etc/moonring/moonring.yaml");
-    case COMMAND_DEMO_SERVER:
-        return arguments->listen.count > 0 ||
-               error_set(error, "demo-server: on which address? moonring demo-server -l 127.0.0.1:9001,127.0.0.1:9002");
+    case COMMAND_CONFIG_DUMP:
+        return arguments->config_path != NULL ||
+               error_set(error, "config dump: which file? moonring config dump -c /etc/moonring/moonring.yaml");
     case COMMAND_NONE:
+    case COMMAND_CONFIG_SCHEMA:
+    case COMMAND_CONFIG_EXPLAIN:
     case COMMAND_DOCTOR:
     case COMMAND_VERSION:
     case COMMAND_HELP:
@@ -359,20 +467,19 @@ bool arguments_parse(struct arguments *arguments, int argc, char **argv, struct 
     if (argc < 2) {
         return true;
     }
-    if (!command_parse(&arguments->command, argv[1], error)) {
+    char **words = argv + 1;
+    if (!command_parse(&arguments->command, &words, error)) {
         return false;
     }
-    struct parser parser = {arguments, COMMANDS[arguments->command].name, argv + 2, error};
+    struct parser parser = {arguments, COMMANDS[arguments->command].name, words, error};
     while (*parser.next != NULL) {
-        const char *word = *parser.next++;
+        const char *word = *parser.next;
         if (strcmp(word, "--") == 0) {
-            if (!wrapped_parse(&parser)) {
-                return false;
-            }
-            break;
+            parser.next++;
+            return (*parser.next == NULL || word_parse(&parser)) && arguments_complete(arguments, error);
         }
         bool is_option = word[0] == '-' && word[1] != 0;
-        if (is_option ? !option_parse(&parser, word) : !word_parse(&parser, word)) {
+        if (is_option ? !option_parse(&parser) : !word_parse(&parser)) {
             return false;
         }
         if (arguments->command == COMMAND_HELP && arguments->help_about != COMMAND_NONE) {
@@ -384,33 +491,81 @@ bool arguments_parse(struct arguments *arguments, int argc, char **argv, struct 
 
 /* --- as YAML ---------------------------------------------------------------------------------------------------- */
 
-/* Single quotes: between them YAML gives a meaning to nothing but the quote itself. */
-static void yaml_append_quoted(struct bytes *yaml, const struct argument_address *address) {
-    bytes_append_char(yaml, '\'');
-    for (size_t i = 0; i < address->size; i++) {
-        if (address->text[i] == '\'') {
-            bytes_append_char(yaml, '\'');
-        }
-        bytes_append_char(yaml, address->text[i]);
-    }
-    bytes_append_char(yaml, '\'');
+enum { YAML_LINES_MAX = 2 * ARGUMENTS_ADDRESSES_MAX + ARGUMENTS_FILTERS_MAX + 16 };
+
+struct yaml {
+    struct bytes *text;
+    const char *origins[YAML_LINES_MAX]; /* the option that each line comes from */
+    size_t lines_count;
+};
+
+static void yaml_end_line(struct yaml *yaml, const char *origin) {
+    bytes_append_char(yaml->text, '\n');
+    yaml->origins[yaml->lines_count++] = origin;
 }
 
-static void yaml_append_list(struct bytes *yaml, const char *key, const struct argument_addresses *addresses) {
-    bytes_printf(yaml, "    %s:\n", key);
-    for (size_t i = 0; i < addresses->count; i++) {
-        bytes_append_text(yaml, "      - ");
-        yaml_append_quoted(yaml, &addresses->items[i]);
-        bytes_append_char(yaml, '\n');
+static void yaml_append_line(struct yaml *yaml, const char *line, const char *origin) {
+    bytes_append_text(yaml->text, line);
+    yaml_end_line(yaml, origin);
+}
+
+/* Single quotes: between them YAML gives a meaning to nothing but the quote itself, and a dollar begins a variable. */
+static void yaml_append_item(struct yaml *yaml, const char *text, size_t size, const char *origin) {
+    bytes_append_text(yaml->text, "      - '");
+    for (size_t i = 0; i < size; i++) {
+        bytes_append_text(yaml->text, text[i] == '\'' ? "'" : text[i] == '$' ? "$" : "");
+        bytes_append_char(yaml->text, text[i]);
     }
+    bytes_append_char(yaml->text, '\'');
+    yaml_end_line(yaml, origin);
+}
+
+static void yaml_append_addresses(struct yaml *yaml, const char *key, const struct argument_addresses *addresses,
+                                  const char *origin) {
+    yaml_append_line(yaml, key, origin);
+    for (size_t i = 0; i < addresses->count; i++) {
+        yaml_append_item(yaml, addresses->items[i].text, addresses->items[i].size, origin);
+    }
+}
+
+static void yaml_append_filters(struct yaml *yaml, const struct arguments *arguments) {
+    yaml_append_line(yaml, "    filters:", "--filter");
+    for (size_t i = 0; i < arguments->filters_count; i++) {
+        yaml_append_item(yaml, arguments->filters[i], strlen(arguments->filters[i]), "--filter");
+    }
+}
+
+static void yaml_append(struct yaml *yaml, const struct arguments *arguments) {
+    yaml_append_line(yaml, "listeners:", NULL);
+    yaml_append_line(yaml, "  main:", NULL);
+    yaml_append_addresses(yaml, "    bind:", &arguments->listen, "--listen");
+    if (arguments->filters_count > 0) {
+        yaml_append_filters(yaml, arguments);
+    }
+    if (arguments->to.count > 0) {
+        yaml_append_line(yaml, "    upstream: main", "--to");
+        yaml_append_line(yaml, "upstreams:", NULL);
+        yaml_append_line(yaml, "  main:", NULL);
+        yaml_append_addresses(yaml, "    servers:", &arguments->to, "--to");
+    }
+    yaml_append_line(yaml, "process:", NULL);
+    yaml_append_line(yaml, "  workers: 1", NULL);
 }
 
 void arguments_to_yaml(const struct arguments *arguments, struct bytes *yaml) {
-    bytes_append_text(yaml, "listeners:\n  main:\n");
-    yaml_append_list(yaml, "bind", &arguments->listen);
-    bytes_append_text(yaml, "    upstream: main\nupstreams:\n  main:\n");
-    yaml_append_list(yaml, "servers", &arguments->to);
-    bytes_append_text(yaml, "process:\n  workers: 1\n");
+    struct yaml lines = {.text = yaml};
+    yaml_append(&lines, arguments);
+}
+
+struct config *arguments_load(const struct arguments *arguments, struct config_report *report) {
+    struct bytes text;
+    bytes_init(&text);
+    struct yaml yaml = {.text = &text};
+    yaml_append(&yaml, arguments);
+    struct config *config =
+        config_load_made(text.data, text.size, "command line", yaml.origins, yaml.lines_count, report);
+    bytes_finish(&text);
+    return config;
 }
 
 /* --- help ------------------------------------------------------------------------------------------------------- */
@@ -428,7 +583,7 @@ static void print_usage(const char *lines, FILE *out) {
 static void print_commands(FILE *out) {
     fprintf(out, "\ncommands:\n");
     for (size_t i = COMMAND_RUN; i < COMMANDS_COUNT; i++) {
-        fprintf(out, "  %-12s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+        fprintf(out, "  %-14s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
     }
 }
 

@@ -1,79 +1,159 @@
 /* moonring: where everything is put together. */
 #include "base/bytes.h"
 #include "config/load.h"
+#include "lua/filters.h"
 #include "program/arguments.h"
 #include "program/control.h"
-#include "program/demo_server.h"
 #include "program/doctor.h"
 #include "program/version.h"
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_WRONG = 2 };
+enum { WATCHDOG_TICK_MS = 10 };
 
-/* NULL when the configuration is wrong: what is wrong has been printed. */
-static struct config *config_load(const struct arguments *arguments) {
+/* NULL when the configuration is wrong: the report says what is. */
+static struct config *config_load(void *argument, struct config_report *report) {
+    const struct arguments *arguments = argument;
+    struct config *config = arguments->config_path != NULL
+                                ? config_load_file(arguments->config_path, arguments->as_path, report)
+                                : arguments_load(arguments, report);
+    if (config != NULL && arguments->trace) {
+        config->log.error_level = LOG_TRACE;
+    }
+    return config;
+}
+
+/* The same, and what is wrong has been printed. */
+static struct config *config_load_or_print(struct arguments *arguments) {
     struct config_report report;
     config_report_init(&report);
-    struct config *config = NULL;
-    if (arguments->config_path != NULL) {
-        config = config_load_file(arguments->config_path, arguments->as_path, &report);
-    } else {
-        struct bytes yaml;
-        bytes_init(&yaml);
-        arguments_to_yaml(arguments, &yaml);
-        config = config_load_text(yaml.data, yaml.size, "command line", &report);
-        bytes_finish(&yaml);
-    }
+    struct config *config = config_load(arguments, &report);
     fputs(report.text.data, stderr);
     config_report_finish(&report);
     return config;
+}
+
+static int print_and_finish(struct bytes *text) {
+    bool printed = fwrite(text->data, 1, text->size, stdout) == text->size && fflush(stdout) == 0;
+    bytes_finish(text);
+    return printed ? EXIT_FINE : EXIT_FAILED;
 }
 
 static int print_config(const struct config *config) {
     struct bytes yaml;
     bytes_init(&yaml);
     config_dump(config, &yaml);
-    fwrite(yaml.data, 1, yaml.size, stdout);
-    bytes_finish(&yaml);
-    return EXIT_FINE;
+    return print_and_finish(&yaml);
 }
 
-static int run(const struct arguments *arguments) {
-    struct config *config = config_load(arguments);
+static int run(struct arguments *arguments) {
+    struct config *config = config_load_or_print(arguments);
     if (config == NULL) {
         return EXIT_WRONG;
     }
-    int status = arguments->print_config ? print_config(config) : control_run(config);
+    if (arguments->print_config) {
+        int status = print_config(config);
+        config_destroy(config);
+        return status;
+    }
+    bool from_standard_input = arguments->config_path != NULL && strcmp(arguments->config_path, "-") == 0;
+    const struct control_options options = {
+        .load = from_standard_input ? NULL : config_load, .argument = arguments, .trace = arguments->trace};
+    return control_run(&options, config);
+}
+
+/* Loads the scripts, too, as `run` would. */
+static bool check_filters(const struct config *config, struct config_report *report) {
+    struct error error;
+    struct watch watch;
+    struct watchdog *watchdog = watchdog_create(WATCHDOG_TICK_MS, NULL, &error);
+    bool joined = watchdog != NULL && watch_join(&watch, watchdog, &error);
+    bool fine = joined && filters_check(config, &watch, report);
+    if (joined) {
+        watch_leave(&watch);
+    } else {
+        fprintf(stderr, "moonring: %s\n", error.text);
+    }
+    watchdog_destroy(watchdog);
+    return fine;
+}
+
+static void print_report(const struct config_report *report, const struct arguments *arguments, bool fine) {
+    const char *name = arguments->as_path != NULL ? arguments->as_path : arguments->config_path;
+    if (arguments->json) {
+        struct bytes json;
+        bytes_init(&json);
+        config_report_json(report, name, &json);
+        print_and_finish(&json);
+        return;
+    }
+    fputs(report->text.data, stderr);
+    if (fine) {
+        printf("%s: fine\n", name);
+    }
+}
+
+static int check_config(struct arguments *arguments) {
+    struct config_report report;
+    config_report_init(&report);
+    struct config *config = config_load(arguments, &report);
+    bool fine = config != NULL && check_filters(config, &report);
+    print_report(&report, arguments, fine);
+    config_report_finish(&report);
+    config_destroy(config);
+    return fine ? EXIT_FINE : EXIT_WRONG;
+}
+
+static int dump_config(struct arguments *arguments) {
+    struct config *config = config_load_or_print(arguments);
+    if (config == NULL) {
+        return EXIT_WRONG;
+    }
+    int status = print_config(config);
     config_destroy(config);
     return status;
 }
 
-static int check_config(const struct arguments *arguments) {
-    struct config *config = config_load(arguments);
-    if (config == NULL) {
-        return EXIT_WRONG;
-    }
-    printf("%s: fine\n", arguments->as_path != NULL ? arguments->as_path : arguments->config_path);
-    config_destroy(config);
-    return EXIT_FINE;
+static int print_schema(void) {
+    struct bytes schema;
+    bytes_init(&schema);
+    config_schema(&schema);
+    return print_and_finish(&schema);
 }
 
-static int command_run(const struct arguments *arguments) {
+static int explain_key(const char *path) {
+    struct bytes text;
+    struct error error;
+    bytes_init(&text);
+    if (!config_explain(path != NULL ? path : "", &text, &error)) {
+        fprintf(stderr, "moonring: config explain: %s\n", error.text);
+        bytes_finish(&text);
+        return EXIT_WRONG;
+    }
+    return print_and_finish(&text);
+}
+
+static int command_run(struct arguments *arguments) {
     switch (arguments->command) {
     case COMMAND_RUN:
         return run(arguments);
     case COMMAND_CHECK:
         return check_config(arguments);
+    case COMMAND_CONFIG_DUMP:
+        return dump_config(arguments);
+    case COMMAND_CONFIG_SCHEMA:
+        return print_schema();
+    case COMMAND_CONFIG_EXPLAIN:
+        return explain_key(arguments->key_path);
     case COMMAND_DOCTOR:
         return doctor_run(stdout) ? EXIT_FINE : EXIT_FAILED;
     case COMMAND_VERSION:
         version_print(stdout);
         return EXIT_FINE;
-    case COMMAND_DEMO_SERVER:
-        return demo_server_main(arguments);
     case COMMAND_HELP:
         arguments_print_help(arguments->help_about, stdout);
         return EXIT_FINE;

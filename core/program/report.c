@@ -1,5 +1,7 @@
 #include "program/report.h"
 
+#include "lua/metric.h"
+
 #include <stddef.h>
 
 void worker_report_init(struct worker_report *report) {
@@ -21,7 +23,6 @@ void worker_report_fill(struct worker_report *report, struct worker *worker) {
     report->heap_bytes = engine->buffers.heap_bytes;
     report->evacuations = engine->buffers.evacuations;
     report->pipes_open = engine->splices.open_count;
-    report->access_lost = engine->access_log == NULL ? 0 : access_queue_lost(engine->access_log);
 }
 
 /* A number that every worker keeps; most are 64 bits wide, some 32. */
@@ -59,6 +60,9 @@ static const struct worker_metric worker_metrics[] = {
            counters.accepts_limited),
     METRIC("accepts_exhausted_total", "counter", "Accepts refused for want of descriptors or memory.",
            counters.accepts_exhausted),
+    METRIC("hooks_total", "counter", "Hooks of filters that sessions began.", counters.hooks),
+    METRIC("filters_bypassed_total", "counter", "Filters that left a session because they failed.",
+           counters.filters_bypassed),
     METRIC("turn_longest_microseconds", "gauge", "The longest time between two waits.", counters.turn_longest_us),
     METRIC("ring_turns_total", "counter", "Turns of the loop.", ring.turns),
     METRIC("ring_system_calls_total", "counter", "io_uring_enter calls.", ring.system_calls),
@@ -71,10 +75,9 @@ static const struct worker_metric worker_metrics[] = {
     METRIC("buffers_heap_bytes", "gauge", "Bytes of slow receivers kept on the heap.", heap_bytes),
     METRIC("buffers_evacuations_total", "counter", "Queues of slow receivers moved to the heap.", evacuations),
     METRIC("pipes_open", "gauge", "Pipes for splicing.", pipes_open),
-    METRIC("access_log_lost_lines_total", "counter", "Access log lines that were dropped.", access_lost),
 };
 
-static void write_head(struct bytes *out, const char *name, const char *type, const char *help) {
+void report_write_head(struct bytes *out, const char *name, const char *type, const char *help) {
     bytes_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
@@ -83,19 +86,21 @@ static unsigned long metric_value(const struct worker_report *report, const stru
     return metric->size == sizeof(uint32_t) ? *(const uint32_t *)(const void *)at : *(const uint64_t *)(const void *)at;
 }
 
-static void write_workers(const struct worker_report *reports, size_t count, struct bytes *out) {
+static void write_workers(const struct report_scope *scope, struct bytes *out) {
     for (size_t i = 0; i < sizeof worker_metrics / sizeof worker_metrics[0]; i++) {
         const struct worker_metric *metric = &worker_metrics[i];
-        write_head(out, metric->name, metric->type, metric->help);
-        for (size_t worker = 0; worker < count; worker++) {
-            bytes_printf(out, "%s{worker=\"%zu\"} %lu\n", metric->name, worker, metric_value(&reports[worker], metric));
+        report_write_head(out, metric->name, metric->type, metric->help);
+        for (size_t worker = 0; worker < scope->workers_count; worker++) {
+            bytes_printf(out, "%s{worker=\"%zu\"} %lu\n", metric->name, worker,
+                         metric_value(scope->workers[worker], metric));
         }
     }
-    write_head(out, "moonring_sessions_closed_total", "counter", "Sessions that were closed, by reason.");
-    for (size_t worker = 0; worker < count; worker++) {
+    report_write_head(out, "moonring_sessions_closed_total", "counter", "Sessions that were closed, by reason.");
+    for (size_t worker = 0; worker < scope->workers_count; worker++) {
+        const struct engine_counters *counters = &scope->workers[worker]->counters;
         for (unsigned reason = 0; reason < CLOSE_REASONS; reason++) {
             bytes_printf(out, "moonring_sessions_closed_total{worker=\"%zu\",reason=\"%s\"} %lu\n", worker,
-                         close_reason_name(reason), (unsigned long)reports[worker].counters.sessions_closed[reason]);
+                         close_reason_name(reason), (unsigned long)counters->sessions_closed[reason]);
         }
     }
 }
@@ -108,18 +113,18 @@ static void write_label(struct bytes *out, const char *key, const char *value) {
 }
 
 static void write_listeners(const struct report_scope *scope, struct bytes *out) {
-    write_head(out, "moonring_listener_accepted_total", "counter", "Clients accepted.");
+    report_write_head(out, "moonring_listener_accepted_total", "counter", "Clients accepted.");
     for (size_t i = 0; i < scope->listeners_count; i++) {
-        const struct listener *listener = &scope->listeners[i];
+        const struct listener *listener = scope->listeners[i];
         bytes_append_text(out, "moonring_listener_accepted_total{");
-        write_label(out, "listener", listener->settings.listener);
+        write_label(out, "listener", listener->name);
         bytes_printf(out, "} %lu\n", (unsigned long)atomic_load(&listener->accepted_total));
     }
-    write_head(out, "moonring_listener_sessions_active", "gauge", "Sessions of the listener that are open.");
+    report_write_head(out, "moonring_listener_sessions_active", "gauge", "Sessions of the listener that are open.");
     for (size_t i = 0; i < scope->listeners_count; i++) {
-        const struct listener *listener = &scope->listeners[i];
+        const struct listener *listener = scope->listeners[i];
         bytes_append_text(out, "moonring_listener_sessions_active{");
-        write_label(out, "listener", listener->settings.listener);
+        write_label(out, "listener", listener->name);
         bytes_printf(out, "} %u\n", atomic_load(&listener->quota.active));
     }
 }
@@ -129,18 +134,18 @@ enum server_number { SERVER_ACTIVE, SERVER_CONNECTED, SERVER_FAILED };
 static unsigned long server_number(const struct server *server, enum server_number number) {
     switch (number) {
     case SERVER_ACTIVE:
-        return atomic_load(&server->active);
+        return atomic_load(&server->state->active);
     case SERVER_CONNECTED:
-        return (unsigned long)atomic_load(&server->connected_total);
+        return (unsigned long)atomic_load(&server->state->connected_total);
     case SERVER_FAILED:
-        return (unsigned long)atomic_load(&server->failed_total);
+        return (unsigned long)atomic_load(&server->state->failed_total);
     }
     return 0;
 }
 
 static void write_servers(const struct report_scope *scope, const char *name, const char *type, const char *help,
                           enum server_number number, struct bytes *out) {
-    write_head(out, name, type, help);
+    report_write_head(out, name, type, help);
     for (size_t i = 0; i < scope->upstreams_count; i++) {
         const struct upstream *upstream = &scope->upstreams[i];
         for (size_t j = 0; j < upstream->servers_count; j++) {
@@ -153,15 +158,17 @@ static void write_servers(const struct report_scope *scope, const char *name, co
     }
 }
 
-void report_write(const struct report_scope *scope, const struct worker_report *reports, size_t reports_count,
-                  struct bytes *out) {
-    for (size_t i = 0; i < reports_count; i++) {
-        bytes_append(out, reports[i].sessions.data, reports[i].sessions.size);
+void report_write_sessions(const struct report_scope *scope, struct bytes *out) {
+    for (size_t i = 0; i < scope->workers_count; i++) {
+        bytes_append(out, scope->workers[i]->sessions.data, scope->workers[i]->sessions.size);
     }
-    write_workers(reports, reports_count, out);
+}
+
+void report_write_metrics(const struct report_scope *scope, struct bytes *out) {
+    write_workers(scope, out);
     write_listeners(scope, out);
     write_servers(scope, "moonring_server_sessions_active", "gauge", "Sessions on the server.", SERVER_ACTIVE, out);
     write_servers(scope, "moonring_server_connected_total", "counter", "Connections made.", SERVER_CONNECTED, out);
     write_servers(scope, "moonring_server_failed_total", "counter", "Connections that failed.", SERVER_FAILED, out);
-    bytes_append_text(out, "# end\n");
+    metrics_describe(out);
 }

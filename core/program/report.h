@@ -15,14 +15,16 @@ struct worker_report {
     uint64_t heap_bytes;
     uint64_t evacuations;
     uint32_t pipes_open;
-    uint64_t access_lost;
 };
 
+/* What is told of. */
 struct report_scope {
-    const struct listener *listeners;
+    struct listener *const *listeners;
     size_t listeners_count;
     const struct upstream *upstreams;
     size_t upstreams_count;
+    const struct worker_report *const *workers; /* by number */
+    size_t workers_count;
 };
 
 void worker_report_init(struct worker_report *report);
@@ -30,8 +32,12 @@ void worker_report_finish(struct worker_report *report);
 /* On the worker's thread. */
 void worker_report_fill(struct worker_report *report, struct worker *worker);
 
-/* Appends the whole text, ending with a line `# end`. */
-void report_write(const struct report_scope *scope, const struct worker_report *reports, size_t reports_count,
-                  struct bytes *out);
+/* Appends the sessions' lines, */
+void report_write_sessions(const struct report_scope *scope, struct bytes *out);
+/* and all counters. */
+void report_write_metrics(const struct report_scope *scope, struct bytes *out);
+
+/* Appends the two lines that stand before a metric's numbers. */
+void report_write_head(struct bytes *out, const char *name, const char *type, const char *help);
 
 #endif

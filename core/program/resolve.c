@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "config/place.h"
 
 #include <netdb.h>
 #include <stdio.h>
@@ -77,8 +78,10 @@ static bool append_host(struct members *members, const struct config_server *ser
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     int result = getaddrinfo(server->host, NULL, &hints, &found);
     if (result != 0) {
-        return error_set(error, "%s:%u:%u: the name \"%s\" of a server cannot be looked up: %s", server->place.file,
-                         server->place.line, server->place.column, server->host, gai_strerror(result));
+        char place[CONFIG_PLACE_MAX];
+        config_place_format(&server->place, place, sizeof place);
+        return error_set(error, "%s: the name \"%s\" of a server cannot be looked up: %s", place, server->host,
+                         gai_strerror(result));
     }
     bool appended = append_found(members, server, found);
     freeaddrinfo(found);
@@ -99,24 +102,39 @@ static bool members_of(const struct config_upstream *config, struct members *mem
     return true;
 }
 
-static bool upstream_create(struct upstream *upstream, const struct config_upstream *config, struct error *error) {
+/* By name: that is what an upstream is known by. */
+static const struct upstream *find_before(const struct config *config, const struct upstream *upstreams,
+                                          const char *name) {
+    for (size_t i = 0; config != NULL && i < config->upstreams_count; i++) {
+        if (strcmp(upstreams[i].name, name) == 0) {
+            return &upstreams[i];
+        }
+    }
+    return NULL;
+}
+
+static bool upstream_create(struct upstream *upstream, const struct config_upstream *config,
+                            const struct upstream *before, struct error *error) {
     struct members members = {.items = NULL};
     bool made = members_of(config, &members, error);
-    if (made && !upstream_init(upstream, config, members.items, members.count)) {
+    if (made && !upstream_init(upstream, config, members.items, members.count, before)) {
         made = error_set(error, "no memory for the upstream \"%s\"", config->name);
     }
     members_finish(&members);
     return made;
 }
 
-struct upstream *upstreams_create(const struct config *config, struct error *error) {
-    struct upstream *upstreams = calloc(config->upstreams_count, sizeof *upstreams);
+struct upstream *upstreams_create(const struct config *config, const struct config *config_before,
+                                  const struct upstream *upstreams_before, struct error *error) {
+    size_t count = config->upstreams_count;
+    struct upstream *upstreams = calloc(count > 0 ? count : 1, sizeof *upstreams);
     if (upstreams == NULL) {
         error_set(error, "no memory for the upstreams");
         return NULL;
     }
     for (size_t i = 0; i < config->upstreams_count; i++) {
-        if (!upstream_create(&upstreams[i], &config->upstreams[i], error)) {
+        const struct upstream *before = find_before(config_before, upstreams_before, config->upstreams[i].name);
+        if (!upstream_create(&upstreams[i], &config->upstreams[i], before, error)) {
             upstreams_destroy(upstreams, config->upstreams_count);
             return NULL;
         }

@@ -7,8 +7,10 @@
 #include "engine/upstream.h"
 
 /* Looks up every host name (this waits for DNS) and makes the upstreams, in the configuration's order. A name with
- * several addresses becomes as many servers, named `name/address`. NULL: the error names the place and the host. */
-struct upstream *upstreams_create(const struct config *config, struct error *error);
+ * several addresses becomes as many servers, named `name/address`. What was there before (or NULL): servers
+ * of the same upstream, name and address keep their state. NULL: the error names the place and the host. */
+struct upstream *upstreams_create(const struct config *config, const struct config *config_before,
+                                  const struct upstream *upstreams_before, struct error *error);
 void upstreams_destroy(struct upstream *upstreams, size_t count);
 
 #endif

@@ -2,18 +2,20 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "config/place.h"
 #include "engine/ring.h"
 #include "engine/settings.h"
 
 #include <errno.h>
 #include <grp.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { IN_USE_LOOKS = 20 }; /* of 50 ms */
+enum { IN_USE_LOOKS = 20, IN_USE_LOOKS_LATER = 4 }; /* of 50 ms */
 
 /* --- explaining ------------------------------------------------------------------------------------------------- */
 
@@ -43,12 +45,10 @@ static const char *bind_advice(int number) {
 static bool explain(struct error *error, const struct config *config, const struct listening_socket *socket,
                     const struct config_bind *bind, int number) {
     const char *name = config->listeners[socket->listener].name;
-    if (bind->place.line == 0) {
-        return error_set(error, "listener %s: cannot bind %s: %s: %s", name, bind->text, strerror(number),
-                         bind_advice(number));
-    }
-    return error_set(error, "%s:%u:%u: listener %s: cannot bind %s: %s: %s", bind->place.file, bind->place.line,
-                     bind->place.column, name, bind->text, strerror(number), bind_advice(number));
+    char place[CONFIG_PLACE_MAX];
+    config_place_format(&bind->place, place, sizeof place);
+    return error_set(error, "%s: listener %s: cannot bind %s: %s: %s", place, name, bind->text, strerror(number),
+                     bind_advice(number));
 }
 
 /* --- unix ------------------------------------------------------------------------------------------------------- */
@@ -103,6 +103,24 @@ static bool set_rights(struct listening_socket *socket, const struct config_bind
     return true;
 }
 
+/* Another program may have replaced the file since. */
+static void remove_path(const struct listening_socket *socket) {
+    struct stat status;
+    const char *path = socket->address.local.sun_path;
+    if (socket->owns_path && lstat(path, &status) == 0 && status.st_dev == socket->device &&
+        status.st_ino == socket->inode) {
+        unlink(path);
+    }
+}
+
+static void socket_close(struct listening_socket *socket) {
+    if (socket->fd >= 0) {
+        remove_path(socket);
+        kernel_close(socket->fd);
+        socket->fd = -1;
+    }
+}
+
 /* --- binding ---------------------------------------------------------------------------------------------------- */
 
 static int bind_once(int fd, const struct address *address, const struct kernel_listen_options *options) {
@@ -116,23 +134,25 @@ static int bind_once(int fd, const struct address *address, const struct kernel_
     return remove_if_stale(address) ? kernel_bind(fd, address, options) : result;
 }
 
-/* The kernel takes apart the ring of a killed process after its end: until then its addresses are in use. */
-static int bind_patiently(int fd, const struct address *address, const struct kernel_listen_options *options) {
+/* The kernel takes apart the ring of a killed process after its end: until then its addresses are in use. So may be an
+ * address of our own that was left just now. */
+static int bind_patiently(int fd, const struct address *address, const struct kernel_listen_options *options,
+                          int looks) {
     const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
     int result = bind_once(fd, address, options);
-    for (int look = 0; result == -EADDRINUSE && look < IN_USE_LOOKS; look++) {
+    for (int look = 0; result == -EADDRINUSE && look < looks; look++) {
         nanosleep(&pause, NULL);
         result = bind_once(fd, address, options);
     }
     return result;
 }
 
-static int open_and_bind(const struct address *address, const struct kernel_listen_options *options) {
+static int open_and_bind(const struct address *address, const struct kernel_listen_options *options, int looks) {
     int fd = kernel_socket(address_family(address));
     if (fd < 0) {
         return fd;
     }
-    int result = bind_patiently(fd, address, options);
+    int result = bind_patiently(fd, address, options, looks);
     if (result < 0) {
         kernel_close(fd);
         return result;
@@ -141,12 +161,11 @@ static int open_and_bind(const struct address *address, const struct kernel_list
 }
 
 /* Where IPv6 is switched off, `:8080` means IPv4 alone. */
-static int open_dual(struct address *address, const struct kernel_listen_options *options) {
-    int fd = open_and_bind(address, options);
+static int open_dual(struct address *address, const struct kernel_listen_options *options, int looks) {
+    int fd = open_and_bind(address, options, looks);
     if (options->dual_stack && (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)) {
         address_any_v4(address, address_port(address));
-        log_info("IPv6 is off on this machine: port %u is bound for IPv4 only", address_port(address));
-        fd = open_and_bind(address, options);
+        fd = open_and_bind(address, options, looks);
     }
     return fd;
 }
@@ -159,26 +178,48 @@ static struct kernel_listen_options listen_options(const struct config_listener 
                                           .tcp = settings_tcp(&listener->tcp)};
 }
 
+static bool address_is_wildcard(const struct address *address) {
+    return address_family(address) == AF_INET ? address->v4.sin_addr.s_addr == htonl(INADDR_ANY)
+                                              : IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr);
+}
+
+/* A socket of ours is in the way of a probe, though not of the bind: `:80` gives way to `10.0.0.1:80`, say. */
+static bool sockets_overlap(const struct sockets *sockets, const struct address *address) {
+    for (size_t i = 0; i < sockets->count; i++) {
+        const struct address *ours = &sockets->items[i].address;
+        if (!sockets->items[i].leaving && !address_is_unix(ours) && address_port(ours) == address_port(address) &&
+            (address_is_wildcard(ours) || address_is_wildcard(address))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* At the start there is time. */
+static int sockets_looks(const struct sockets *sockets) {
+    return sockets->workers == 0 ? IN_USE_LOOKS : IN_USE_LOOKS_LATER;
+}
+
 /* Without SO_REUSEPORT, to see whether the address is free: with it, a second moonring of the same user would get half
  * of the first one's clients and nobody would notice. */
-static int probe(const struct config_bind *bind, struct kernel_listen_options options) {
+static int probe(const struct sockets *sockets, const struct config_bind *bind, struct kernel_listen_options options) {
     struct address address = bind->address;
-    if (address_is_unix(&address) || address_port(&address) == 0) {
+    if (address_is_unix(&address) || address_port(&address) == 0 || sockets_overlap(sockets, &address)) {
         return 0;
     }
     options.reuse_port = false;
-    int fd = open_dual(&address, &options);
+    int fd = open_dual(&address, &options, sockets_looks(sockets));
     if (fd >= 0) {
         kernel_close(fd);
     }
     return fd < 0 ? fd : 0;
 }
 
-static bool bind_one(struct listening_socket *socket, const struct config *config, const struct config_bind *bind,
-                     struct error *error) {
+static bool socket_open(struct listening_socket *socket, int looks, const struct config *config,
+                        const struct config_bind *bind, struct error *error) {
     const struct kernel_listen_options options = listen_options(&config->listeners[socket->listener], bind);
     socket->backlog = options.backlog;
-    socket->fd = open_dual(&socket->address, &options);
+    socket->fd = open_dual(&socket->address, &options, looks);
     if (socket->fd < 0) {
         return explain(error, config, socket, bind, -socket->fd);
     }
@@ -186,44 +227,131 @@ static bool bind_one(struct listening_socket *socket, const struct config *confi
     return !has_path(&socket->address) || set_rights(socket, bind, error);
 }
 
-/* All sockets of one address; the first one's port is that of the others. */
-static bool bind_address(struct sockets *sockets, const struct config *config, size_t listener,
-                         const struct config_bind *bind, uint32_t workers, struct error *error) {
-    bool shared = address_is_unix(&bind->address);
-    struct address address = bind->address;
-    int probed = probe(bind, listen_options(&config->listeners[listener], bind));
-    for (uint32_t worker = 0; worker < (shared ? 1 : workers); worker++) {
-        struct listening_socket *socket = &sockets->items[sockets->count++];
-        *socket = (struct listening_socket){.fd = -1,
-                                            .listener = listener,
-                                            .worker = shared ? SOCKET_OF_ALL : worker,
-                                            .users = shared ? workers : 1,
-                                            .first = worker == 0,
-                                            .address = address};
-        if (probed < 0) {
-            return explain(error, config, socket, bind, -probed);
-        }
-        if (!bind_one(socket, config, bind, error)) {
+/* Takes the socket over, also on failure. */
+static bool sockets_append(struct sockets *sockets, struct listening_socket *socket, struct error *error) {
+    pthread_mutex_lock(&sockets->lock);
+    struct listening_socket *items = reallocarray(sockets->items, sockets->count + 1, sizeof *items);
+    if (items != NULL) {
+        sockets->items = items;
+        items[sockets->count++] = *socket;
+    }
+    pthread_mutex_unlock(&sockets->lock);
+    if (items == NULL) {
+        socket_close(socket);
+    }
+    return items != NULL || error_set(error, "no memory for the listening sockets");
+}
+
+static bool bind_slot(struct sockets *sockets, const struct config *config, const struct config_bind *bind,
+                      struct listening_socket *socket, struct error *error) {
+    if (!socket_open(socket, sockets_looks(sockets), config, bind, error)) {
+        socket_close(socket);
+        return false;
+    }
+    return sockets_append(sockets, socket, error);
+}
+
+/* Sockets of the address for the slots from `slot` on. The first one's port is that of the others. */
+static bool bind_slots(struct sockets *sockets, const struct config *config, const struct config_bind *bind,
+                       struct listening_socket socket, uint32_t slot, struct error *error) {
+    for (; slot < sockets->workers_next; slot++) {
+        socket.slot = slot;
+        if (!bind_slot(sockets, config, bind, &socket, error)) {
             return false;
         }
-        address = socket->address;
     }
     return true;
 }
 
-static size_t count_binds(const struct config *config) {
-    size_t count = 0;
-    for (size_t i = 0; i < config->listeners_count; i++) {
-        count += config->listeners[i].binds_count;
+static bool bind_address(struct sockets *sockets, const struct config *config, size_t listener,
+                         const struct config_bind *bind, struct error *error) {
+    struct listening_socket socket = {.fd = -1,
+                                      .listener = listener,
+                                      .slot = SOCKET_OF_ALL,
+                                      .is_new = true,
+                                      .dual_stack = bind->dual_stack,
+                                      .named = bind->address,
+                                      .address = bind->address};
+    int probed = probe(sockets, bind, listen_options(&config->listeners[listener], bind));
+    if (probed < 0) {
+        return explain(error, config, &socket, bind, -probed);
     }
-    return count;
+    return address_is_unix(&bind->address) ? bind_slot(sockets, config, bind, &socket, error)
+                                           : bind_slots(sockets, config, bind, socket, 0, error);
 }
 
-static bool bind_all(struct sockets *sockets, const struct config *config, uint32_t workers, struct error *error) {
+/* --- keeping ---------------------------------------------------------------------------------------------------- */
+
+/* One that was there for that address, as it is named or as it was bound, and that nobody has taken yet. */
+static const struct listening_socket *find_unnamed(const struct sockets *sockets, const struct config_bind *bind) {
+    const struct listening_socket *found = NULL;
+    for (size_t i = 0; i < sockets->count; i++) {
+        const struct listening_socket *socket = &sockets->items[i];
+        if (socket->leaving || socket->listener != SOCKET_UNNAMED || socket->dual_stack != bind->dual_stack) {
+            continue;
+        }
+        if (address_equal(&socket->named, &bind->address)) {
+            return socket;
+        }
+        if (address_equal(&socket->address, &bind->address)) {
+            found = socket;
+        }
+    }
+    return found;
+}
+
+/* The sockets of that address go to the listener, and get company when there are more workers than before. (Port 0 may
+ * be named more than once: what they have in common is the port that they got.) *kept: there are some. */
+static bool keep_address(struct sockets *sockets, const struct config *config, size_t listener,
+                         const struct config_bind *bind, bool *kept, struct error *error) {
+    const struct listening_socket *found = find_unnamed(sockets, bind);
+    *kept = found != NULL;
+    if (found == NULL) {
+        return true;
+    }
+    struct listening_socket next = *found;
+    uint32_t slots = 0;
+    for (size_t i = 0; i < sockets->count; i++) {
+        struct listening_socket *socket = &sockets->items[i];
+        if (!socket->leaving && address_equal(&socket->address, &next.address)) {
+            socket->listener = listener;
+            slots++;
+        }
+    }
+    next.fd = -1;
+    next.users = 0;
+    next.listener = listener;
+    next.is_new = true;
+    return next.slot == SOCKET_OF_ALL || bind_slots(sockets, config, bind, next, slots, error);
+}
+
+static void sockets_remove_closed(struct sockets *sockets) {
+    pthread_mutex_lock(&sockets->lock);
+    for (size_t i = sockets->count; i > 0; i--) {
+        if (sockets->items[i - 1].fd < 0) {
+            sockets->items[i - 1] = sockets->items[--sockets->count];
+        }
+    }
+    pthread_mutex_unlock(&sockets->lock);
+}
+
+static bool take_address(struct sockets *sockets, const struct config *config, size_t listener,
+                         const struct config_bind *bind, struct error *error) {
+    bool kept;
+    return keep_address(sockets, config, listener, bind, &kept, error) &&
+           (kept || bind_address(sockets, config, listener, bind, error));
+}
+
+bool sockets_prepare(struct sockets *sockets, const struct config *config, uint32_t workers, struct error *error) {
+    sockets_remove_closed(sockets);
+    sockets->workers_next = workers;
+    for (size_t i = 0; i < sockets->count; i++) {
+        sockets->items[i].listener = SOCKET_UNNAMED;
+    }
     for (size_t i = 0; i < config->listeners_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
         for (size_t j = 0; j < listener->binds_count; j++) {
-            if (!bind_address(sockets, config, i, &listener->binds[j], workers, error)) {
+            if (!take_address(sockets, config, i, &listener->binds[j], error)) {
                 return false;
             }
         }
@@ -231,70 +359,178 @@ static bool bind_all(struct sockets *sockets, const struct config *config, uint3
     return true;
 }
 
-bool sockets_bind(struct sockets *sockets, const struct config *config, uint32_t workers, struct error *error) {
-    *sockets = (struct sockets){.items = calloc(count_binds(config) * workers, sizeof *sockets->items)};
-    if (sockets->items == NULL) {
-        return error_set(error, "no memory for the listening sockets");
-    }
-    if (!bind_all(sockets, config, workers, error)) {
-        sockets_finish(sockets);
-        return false;
+bool sockets_listen(struct sockets *sockets, const struct config *config, struct error *error) {
+    for (size_t i = 0; i < sockets->count; i++) {
+        const struct listening_socket *socket = &sockets->items[i];
+        const struct kernel_listen_options options = {.backlog = socket->backlog};
+        int result = socket->is_new ? kernel_listen(socket->fd, &options) : 0;
+        if (result < 0) {
+            char text[ADDRESS_TEXT_MAX];
+            address_format(&socket->address, text, sizeof text);
+            return error_set(error, "listener %s: cannot listen on %s: %s", config->listeners[socket->listener].name,
+                             text, strerror(-result));
+        }
     }
     return true;
 }
 
-bool sockets_listen(struct sockets *sockets, const struct config *config, struct error *error) {
-    for (size_t i = 0; i < sockets->count; i++) {
-        struct listening_socket *socket = &sockets->items[i];
-        const struct kernel_listen_options options = {.backlog = socket->backlog};
-        const char *name = config->listeners[socket->listener].name;
-        char text[ADDRESS_TEXT_MAX];
-        address_format(&socket->address, text, sizeof text);
-        int result = kernel_listen(socket->fd, &options);
-        if (result < 0) {
-            return error_set(error, "listener %s: cannot listen on %s: %s", name, text, strerror(-result));
+/* --- committing ------------------------------------------------------------------------------------------------- */
+
+enum socket_duty sockets_duty(const struct sockets *sockets, const struct listening_socket *socket, uint32_t worker) {
+    if (socket->leaving || socket->listener == SOCKET_UNNAMED) {
+        return DUTY_NONE; /* it is left by whoever has it */
+    }
+    bool of_all = socket->slot == SOCKET_OF_ALL;
+    bool will = of_all ? worker < sockets->workers_next : socket->slot % sockets->workers_next == worker;
+    bool does = !socket->is_new && (of_all ? worker < sockets->workers : socket->slot % sockets->workers == worker);
+    if (will) {
+        return does ? DUTY_GO_ON : DUTY_BEGIN;
+    }
+    return does ? DUTY_HAND_OVER : DUTY_NONE;
+}
+
+static uint32_t count_beginners(const struct sockets *sockets, const struct listening_socket *socket) {
+    uint32_t count = 0;
+    for (uint32_t worker = 0; worker < sockets->workers_next; worker++) {
+        count += sockets_duty(sockets, socket, worker) == DUTY_BEGIN;
+    }
+    return count;
+}
+
+static const struct config_bind *find_bind(const struct config_listener *listener,
+                                           const struct listening_socket *socket) {
+    const struct config_bind *found = NULL;
+    for (size_t i = 0; i < listener->binds_count; i++) {
+        const struct config_bind *bind = &listener->binds[i];
+        if (address_equal(&bind->address, &socket->named)) {
+            return bind;
         }
-        if (socket->first) {
-            log_info("listener %s: listening on %s", name, text);
+        found = address_equal(&bind->address, &socket->address) ? bind : found;
+    }
+    return found;
+}
+
+/* kernel_set_tcp leaves alone what is off: nothing else is to be done for a fresh socket. */
+static void switch_off(int fd, const struct kernel_tcp_options *options) {
+    int off = 0;
+    if (!options->nodelay) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &off, sizeof off);
+    }
+    if (!options->keepalive) {
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &off, sizeof off);
+    }
+}
+
+/* A kept socket gets what the new configuration says: rights, queue, and what accepted sockets inherit. */
+static void socket_renew(struct listening_socket *socket, const struct config *config) {
+    const struct config_listener *listener = &config->listeners[socket->listener];
+    const struct config_bind *bind = find_bind(listener, socket);
+    check(bind != NULL);
+    const struct kernel_listen_options options = listen_options(listener, bind);
+    struct error error;
+    socket->named = bind->address;
+    if (!address_is_unix(&socket->address)) {
+        kernel_set_tcp(socket->fd, address_family(&socket->address), &options.tcp);
+        switch_off(socket->fd, &options.tcp);
+    }
+    if (options.backlog != socket->backlog && kernel_listen(socket->fd, &options) == 0) {
+        socket->backlog = options.backlog;
+    }
+    if (has_path(&socket->address) && !set_rights(socket, bind, &error)) {
+        log_warn("listener %s: %s", listener->name, error.text);
+    }
+}
+
+/* Once for an address. */
+static void socket_tell(const struct listening_socket *socket, const struct config *config) {
+    char text[ADDRESS_TEXT_MAX];
+    if (socket->slot != 0 && socket->slot != SOCKET_OF_ALL) {
+        return;
+    }
+    address_format(&socket->address, text, sizeof text);
+    if (socket->leaving) {
+        log_info("no listener has %s any more: it is left", text);
+        return;
+    }
+    if (socket->dual_stack && address_family(&socket->address) == AF_INET) {
+        log_info("IPv6 is off on this machine: port %u is bound for IPv4 only", address_port(&socket->address));
+    }
+    log_info("listener %s: listening on %s", config->listeners[socket->listener].name, text);
+}
+
+static void socket_commit(struct listening_socket *socket, const struct config *config) {
+    if (socket->listener == SOCKET_UNNAMED) {
+        socket->leaving = true;
+        socket_tell(socket, config);
+    } else if (socket->is_new) {
+        socket->is_new = false;
+        socket_tell(socket, config);
+    } else {
+        socket_renew(socket, config);
+    }
+}
+
+void sockets_commit(struct sockets *sockets, const struct config *config) {
+    pthread_mutex_lock(&sockets->lock);
+    for (size_t i = 0; i < sockets->count; i++) {
+        sockets->items[i].users += count_beginners(sockets, &sockets->items[i]);
+    }
+    pthread_mutex_unlock(&sockets->lock);
+    for (size_t i = 0; i < sockets->count; i++) {
+        if (!sockets->items[i].leaving) {
+            socket_commit(&sockets->items[i], config);
         }
     }
-    return true;
+    sockets->workers = sockets->workers_next;
 }
 
 /* --- closing ---------------------------------------------------------------------------------------------------- */
 
-/* Another program may have replaced the file since. */
-static void remove_path(const struct listening_socket *socket) {
-    struct stat status;
-    const char *path = socket->address.local.sun_path;
-    if (socket->owns_path && lstat(path, &status) == 0 && status.st_dev == socket->device &&
-        status.st_ino == socket->inode) {
-        unlink(path);
+void sockets_abandon(struct sockets *sockets) {
+    for (size_t i = 0; i < sockets->count; i++) {
+        if (sockets->items[i].is_new) {
+            socket_close(&sockets->items[i]); /* no worker knows it */
+        }
     }
+    sockets_remove_closed(sockets);
 }
 
 void sockets_leave(struct sockets *sockets, int fd) {
-    for (size_t i = 0; i < sockets->count; i++) {
+    bool found = false;
+    pthread_mutex_lock(&sockets->lock);
+    for (size_t i = 0; i < sockets->count && !found; i++) {
         struct listening_socket *socket = &sockets->items[i];
         if (socket->fd == fd) {
-            if (atomic_fetch_sub(&socket->users, 1) == 1) {
-                remove_path(socket);
-                socket->fd = -1;
-                kernel_close(fd);
+            found = true;
+            if (--socket->users == 0) {
+                socket_close(socket); /* the entry stays for the control thread to remove */
             }
-            return;
         }
     }
-    check(false);
+    pthread_mutex_unlock(&sockets->lock);
+    check(found);
+}
+
+uint32_t sockets_acceptors(struct sockets *sockets) {
+    uint32_t count = 0;
+    pthread_mutex_lock(&sockets->lock);
+    for (size_t i = 0; i < sockets->count; i++) {
+        count += sockets->items[i].leaving ? 0 : sockets->items[i].users;
+    }
+    pthread_mutex_unlock(&sockets->lock);
+    return count;
+}
+
+void sockets_init(struct sockets *sockets) {
+    *sockets = (struct sockets){.items = NULL};
+    check(pthread_mutex_init(&sockets->lock, NULL) == 0);
 }
 
 void sockets_finish(struct sockets *sockets) {
     for (size_t i = 0; i < sockets->count; i++) {
-        if (sockets->items[i].fd >= 0) {
-            remove_path(&sockets->items[i]);
-            kernel_close(sockets->items[i].fd);
-        }
+        socket_close(&sockets->items[i]);
     }
     free(sockets->items);
+    pthread_mutex_destroy(&sockets->lock);
     *sockets = (struct sockets){.items = NULL};
 }

@@ -1,44 +1,74 @@
 /* The listening sockets of the process: one for each worker and address (SO_REUSEPORT), one for all workers where the
- * address is a unix socket. */
+ * address is a unix socket. A socket's identity is its address: it outlives the configuration that first named it, and
+ * belongs to whichever listener names it now. When there are fewer workers than sockets of an address, some workers
+ * accept on several: to close one of them would reset the clients in its queue.
+ *
+ * A change goes like this, all of it on the control thread:
+ *
+ *     sockets_prepare   binds what is missing: addresses, and sockets for more workers; nothing listens yet
+ *     sockets_listen    who connects to them waits in their queues from here on
+ *     sockets_commit    they belong to the new configuration; those that it does not name are left by the workers
+ *     sockets_abandon   instead of a commit, at any point before it: closes what was bound
+ */
 #ifndef MOONRING_PROGRAM_SOCKETS_H
 #define MOONRING_PROGRAM_SOCKETS_H
 
 #include "base/error.h"
 #include "config/config.h"
 
-#include <stdatomic.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#define SOCKET_OF_ALL UINT32_MAX
+#define SOCKET_UNNAMED SIZE_MAX
+
 struct listening_socket {
-    _Atomic int fd;  /* ours; -1 once closed */
-    size_t listener; /* index in the configuration */
-    uint32_t worker; /* who accepts on it; SOCKET_OF_ALL: every worker */
+    int fd;          /* ours; -1 once closed */
+    uint32_t users;  /* acceptors of workers */
+    uint32_t slot;   /* its number among those of its address; SOCKET_OF_ALL: there is one, for every worker */
+    size_t listener; /* index in the configuration that is being prepared, or at work; SOCKET_UNNAMED: it does
+                      * not name the address */
     uint32_t backlog;
-    _Atomic uint32_t users; /* workers that accept on it */
-    bool first;             /* of its address: the one that messages name */
-    bool owns_path;         /* a unix socket: remove it at the end, if it is still the one that we made */
+    bool dual_stack; /* part of its identity */
+    bool is_new;     /* of the configuration that is being prepared */
+    bool leaving;    /* no configuration names it any more */
+    bool owns_path;  /* a unix socket: remove it at the end, if it is still the one that we made */
     dev_t device;
     ino_t inode;
+    struct address named;   /* as the configuration has it */
     struct address address; /* as bound: with the port that was chosen for 0 */
 };
 
-#define SOCKET_OF_ALL UINT32_MAX
-
 struct sockets {
+    pthread_mutex_t lock; /* guards the array itself, and fd and users, which a worker changes when it leaves */
     struct listening_socket *items; /* ours */
     size_t count;
+    uint32_t workers;      /* that accept; 0: nothing was committed yet */
+    uint32_t workers_next; /* the same in the configuration that is being prepared */
 };
 
-/* Binds every address of the configuration. Nothing listens yet. The error names listener, address, why, and what to
- * do. */
-bool sockets_bind(struct sockets *sockets, const struct config *config, uint32_t workers, struct error *error);
-/* From here on clients may connect. */
-bool sockets_listen(struct sockets *sockets, const struct config *config, struct error *error);
-/* A worker accepts on it no more; the last one closes it. Any thread. */
-void sockets_leave(struct sockets *sockets, int fd);
+void sockets_init(struct sockets *sockets);
 /* Closes what is open, removes unix sockets. */
 void sockets_finish(struct sockets *sockets);
+
+/* The error names listener, address, why, and what to do. */
+bool sockets_prepare(struct sockets *sockets, const struct config *config, uint32_t workers, struct error *error);
+bool sockets_listen(struct sockets *sockets, const struct config *config, struct error *error);
+/* Kept sockets get the rights and options of the new configuration. */
+void sockets_commit(struct sockets *sockets, const struct config *config);
+void sockets_abandon(struct sockets *sockets);
+
+/* What a worker has to do with a socket when the change that was prepared is committed. */
+enum socket_duty { DUTY_NONE, DUTY_BEGIN, DUTY_GO_ON, DUTY_HAND_OVER };
+enum socket_duty sockets_duty(const struct sockets *sockets, const struct listening_socket *socket, uint32_t worker);
+
+/* Acceptors on addresses that the configuration at work names. */
+uint32_t sockets_acceptors(struct sockets *sockets);
+
+/* An acceptor on it has ended; the last one of an address that is left closes it. Any thread. */
+void sockets_leave(struct sockets *sockets, int fd);
 
 #endif

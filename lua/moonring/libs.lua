@@ -201,6 +201,23 @@ if not full then
   strings.__metatable = false
 end
 
+-- ---- the library ------------------------------------------------------------------------------------------------------
+
+-- What `require "moonring"` gives: to be filled by the rest of us, and an empty table in front of it that filters see.
+local library_own = {}
+
+local function library_undefined(_, name)
+  local near = type(name) == "string" and native.nearest(library_own, name)
+  error("moonring has no '" .. tostring_disguised(name) .. "'" .. (near and " (did you mean '" .. near .. "'?)" or ""), 2)
+end
+
+local function library_assigned(_, name)
+  error("assignment to '" .. tostring_disguised(name) .. "' of moonring: every filter shares it", 2)
+end
+
+setmetatable(library_own, { __index = library_undefined })
+modules.moonring = setmetatable({}, { __index = library_own, __newindex = library_assigned, __metatable = false })
+
 -- ---- require ----------------------------------------------------------------------------------------------------------
 
 local environment, close
@@ -253,11 +270,11 @@ local function undefined(table, name)
   if full and rawget(_G, name) ~= nil then return rawget(_G, name) end -- a module may have defined it
   if not full and absent[name] then refuse(name, 2) end
   local near = type(name) == "string" and native.nearest(table, name)
-  error("undefined variable '" .. tostring(name) .. "'" .. (near and " (did you mean '" .. near .. "'?)" or ""), 2)
+  error("undefined variable '" .. tostring_disguised(name) .. "'" .. (near and " (did you mean '" .. near .. "'?)" or ""), 2)
 end
 
 local function assigned(_, name)
-  name = tostring(name)
+  name = tostring_disguised(name)
   error("assignment to the global '" .. name .. "': every connection would share it (write `local " .. name
     .. "`, or keep it in a field of conn)", 2)
 end
@@ -288,4 +305,4 @@ function close(front)
   debug.getmetatable(front).__newindex = assigned
 end
 
-return globals, modules, environment, close, tostring_disguised
+return globals, modules, environment, close, tostring_disguised, library_own

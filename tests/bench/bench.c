@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { ENTRIES_MAX = 22, WORKLOADS_MAX = 64, TRIES_MAX = 3, DESCRIPTORS_WANTED = 65536, EXIT_INTERRUPTED = 130 };
+enum { ENTRIES_MAX = 32, WORKLOADS_MAX = 64, TRIES_MAX = 3, DESCRIPTORS_WANTED = 65536, EXIT_INTERRUPTED = 130 };
 static const double DISTURBED_SHARE = 0.05;
 
 struct bench {
@@ -24,6 +24,7 @@ struct bench {
     size_t workloads_count;
     struct result *results; /* ours */
     struct report report;
+    size_t repeats_left; /* on a busy machine the bench takes longer, but not for ever */
     bool failed;
 };
 
@@ -42,14 +43,15 @@ static bool contestant_is_known(const char *name) {
 
 static bool workload_is_known(const char *name) {
     for (size_t i = 0; i < workload_count(); i++) {
-        if (strcmp(workload_at(i)->name, name) == 0) {
+        const struct workload *workload = workload_at(i);
+        if (strcmp(workload->name, name) == 0 || strcmp(contest_name(workload->contest), name) == 0) {
             return true;
         }
     }
     return false;
 }
 
-static bool contestant_is_wanted(const struct options *options, const struct contestant *contestant) {
+static bool contestant_is_named(const struct options *options, const struct contestant *contestant) {
     if (options->contestants == NULL) {
         return !contestant->only_named;
     }
@@ -57,15 +59,30 @@ static bool contestant_is_wanted(const struct options *options, const struct con
            (contestant->program != NULL && options_names(options->contestants, contestant->program));
 }
 
-/* A peer that is not there is noted; moonring must be there. */
+static bool contestant_is_wanted(const struct bench *bench, const struct contestant *contestant) {
+    bool takes_part = false;
+    for (size_t i = 0; i < bench->workloads_count && !takes_part; i++) {
+        takes_part = contestant_takes_part(contestant, bench->workloads[i]);
+    }
+    return takes_part && contestant_is_named(&bench->options, contestant);
+}
+
+/* Where a program of this project lies; NULL for the others, which are searched. */
+static const char *bench_path(const struct bench *bench, const char *program) {
+    if (program != NULL && strcmp(program, "moonring") == 0) {
+        return bench->options.moonring;
+    }
+    return program != NULL && strcmp(program, "epoll-relay") == 0 ? bench->options.epoll_relay : NULL;
+}
+
+/* A peer that is not there is noted; what belongs to this project must be there. */
 static bool bench_enter(struct bench *bench, const struct contestant *contestant, struct error *error) {
     struct report *report = &bench->report;
-    bool is_moonring = contestant->program != NULL && strcmp(contestant->program, "moonring") == 0;
     struct entry entry = {.contestant = contestant};
-    if (!contestant_find(contestant, is_moonring ? bench->options.moonring : NULL, &entry.program, error)) {
-        if (is_moonring) {
-            return error_set(error, "%s is not there: run make, or give --moonring PATH or --contestants without it",
-                             bench->options.moonring);
+    const char *path = bench_path(bench, contestant->program);
+    if (!contestant_find(contestant, path, bench->options.source, &entry.program, error)) {
+        if (path != NULL) {
+            return error_prefix(error, "run make bench, or see --help: ");
         }
         bytes_printf(&report->notes, "left out: %s: %s\n", contestant->name, error->text);
         return true;
@@ -77,7 +94,7 @@ static bool bench_enter(struct bench *bench, const struct contestant *contestant
 static bool bench_choose_contestants(struct bench *bench, struct error *error) {
     for (size_t i = 0; i < contestant_count() && bench->report.entries_count < ENTRIES_MAX; i++) {
         const struct contestant *contestant = contestant_at(i);
-        if (contestant_is_wanted(&bench->options, contestant) && !bench_enter(bench, contestant, error)) {
+        if (contestant_is_wanted(bench, contestant) && !bench_enter(bench, contestant, error)) {
             return false;
         }
     }
@@ -91,8 +108,11 @@ static void bench_choose_workloads(struct bench *bench) {
     const struct options *options = &bench->options;
     for (size_t i = 0; i < workload_count() && bench->workloads_count < WORKLOADS_MAX; i++) {
         const struct workload *workload = workload_at(i);
-        bool wanted = options->only != NULL ? options_names(options->only, workload->name)
-                                            : options->full || !workload->only_full;
+        bool in_set = options->full || !workload->only_full;
+        bool wanted = options->only == NULL
+                          ? in_set
+                          : options_names(options->only, workload->name) ||
+                                (in_set && options_names(options->only, contest_name(workload->contest)));
         if (wanted) {
             bench->workloads[bench->workloads_count++] = workload;
         }
@@ -103,7 +123,8 @@ static void bench_list(void) {
     printf("workloads (* only with --full or --only):\n");
     for (size_t i = 0; i < workload_count(); i++) {
         const struct workload *workload = workload_at(i);
-        printf("  %-15s %s%s\n", workload->name, workload->title, workload->only_full ? " *" : "");
+        printf("  %-15s %-8s %s%s\n", workload->name, contest_name(workload->contest), workload->title,
+               workload->only_full ? " *" : "");
     }
     printf("contestants (* only with --contestants):\n");
     for (size_t i = 0; i < contestant_count(); i++) {
@@ -124,7 +145,7 @@ static void print_progress(const struct result *result, size_t round, size_t rou
 /* Measures once more what other programs on this machine disturbed; keeps the calmer one. */
 static bool bench_measure_calmly(struct bench *bench, struct result *result, const struct contestant_program *program) {
     struct sample *best = &result->samples[result->samples_count];
-    for (size_t try = 0; try == 0 || (try < TRIES_MAX && best->foreign_share > DISTURBED_SHARE); try++) {
+    for (size_t try = 0; try < TRIES_MAX; try++) {
         struct sample sample;
         if (!measure(result->workload, result->contestant, program, &bench->ports, bench->options.seconds, &sample,
                      &result->problem)) {
@@ -133,18 +154,22 @@ static bool bench_measure_calmly(struct bench *bench, struct result *result, con
         if (try == 0 || sample.foreign_share < best->foreign_share) {
             *best = sample;
         }
+        if (best->foreign_share <= DISTURBED_SHARE || bench->repeats_left == 0) {
+            break;
+        }
+        bench->repeats_left--;
     }
     return true;
 }
 
 static void bench_measure(struct bench *bench, struct result *result, const struct contestant_program *program,
-                          size_t round) {
+                          size_t round, size_t rounds) {
     if (result->problem.text[0] != 0) {
         return;
     }
     if (bench_measure_calmly(bench, result, program)) {
         result->samples_count++;
-        print_progress(result, round, bench->options.rounds);
+        print_progress(result, round, rounds);
         return;
     }
     fprintf(stderr, "%s, round %zu: %s: %s\n", result->workload->name, round + 1, result->contestant->name,
@@ -160,26 +185,44 @@ static const struct contestant_program *bench_program(const struct bench *bench,
     return &entry->program;
 }
 
+static size_t bench_rounds(const struct bench *bench, const struct workload *workload) {
+    size_t rounds = bench->options.rounds * (workload->rounds_times > 0 ? workload->rounds_times : 1);
+    return rounds < ROUNDS_MAX ? rounds : ROUNDS_MAX;
+}
+
 /* A B C A B C: what drifts slowly touches all alike. */
 static void bench_run_workload(struct bench *bench, const struct workload *workload) {
     struct report *report = &bench->report;
     size_t first = report->results_count;
     for (size_t i = 0; i < report->entries_count; i++) {
         const struct contestant *contestant = bench->entries[i].contestant;
-        if (workload->plan.message_size >= contestant->message_size_min) {
+        if (contestant_takes_part(contestant, workload)) {
             struct result *result = &bench->results[report->results_count++];
             *result = (struct result){.workload = workload, .contestant = contestant};
         }
     }
-    for (size_t round = 0; round < bench->options.rounds; round++) {
+    size_t rounds = bench_rounds(bench, workload);
+    for (size_t round = 0; round < rounds; round++) {
         for (size_t i = first; i < report->results_count && !interrupt_pending(); i++) {
             struct result *result = &bench->results[i];
-            bench_measure(bench, result, bench_program(bench, result->contestant), round);
+            bench_measure(bench, result, bench_program(bench, result->contestant), round, rounds);
         }
     }
     if (first < report->results_count) {
         report_print_workload(report, first);
     }
+}
+
+/* A repeat for every second measurement. */
+static size_t bench_count_repeats(const struct bench *bench) {
+    size_t measurements = 0;
+    for (size_t i = 0; i < bench->workloads_count; i++) {
+        for (size_t j = 0; j < bench->report.entries_count; j++) {
+            bool takes_part = contestant_takes_part(bench->entries[j].contestant, bench->workloads[i]);
+            measurements += takes_part ? bench_rounds(bench, bench->workloads[i]) : 0;
+        }
+    }
+    return measurements / 2;
 }
 
 static bool bench_write_json(const struct bench *bench, struct error *error) {
@@ -203,6 +246,7 @@ static bool bench_run(struct bench *bench, struct error *error) {
     report->results = bench->results;
     report->rounds = bench->options.rounds;
     report->seconds = bench->options.seconds;
+    bench->repeats_left = bench_count_repeats(bench);
     machine_describe(&report->machine);
     report_print_head(report);
     for (size_t i = 0; i < bench->workloads_count && !interrupt_pending(); i++) {

@@ -3,7 +3,6 @@
 #include "base/check.h"
 #include "tests/bench/clock.h"
 #include "tests/bench/interrupt.h"
-#include "tests/bench/pattern.h"
 #include "tests/bench/wire.h"
 
 #include <arpa/inet.h>
@@ -143,7 +142,7 @@ static void client_send(struct load *load, struct endpoint *client) {
     endpoint_send(load, client);
 }
 
-/* A bulk stream repeats one message, whose first byte tells the server which client it is. */
+/* A bulk stream repeats one message, whose slice tells the server which client it is. */
 static void client_write(struct load *load, struct endpoint *client) {
     client->slice = (uint8_t)(client - load->clients);
     client->is_sending = true;
@@ -279,27 +278,31 @@ static bool server_check(const struct load *load, const struct endpoint *server,
 
 /* LOAD_BULK only; `data` is NULL for bytes that were dropped unseen. */
 static void server_consume(struct load *load, struct endpoint *server, const uint8_t *data, size_t size) {
-    if (data != NULL && server->checked == 0) {
-        server->slice = data[0];
+    size_t offset = server->checked;
+    if (data != NULL) {
+        pattern_find_slice(&load->pattern, offset, data, size, &server->slice);
+        if (server->slice >= load->plan.sessions || !server_check(load, server, data, size)) {
+            load_fail(load, "server: %zu bytes at %zu of a stream are not what was sent", size, offset);
+            return;
+        }
+        server->checked += size;
     }
-    if (data != NULL && (server->slice >= load->plan.sessions || !server_check(load, server, data, size))) {
-        load_fail(load, "server: %zu bytes at %zu of a stream are not what was sent", size, server->checked);
-        return;
-    }
-    server->checked += data != NULL ? size : 0;
     server->received = (server->received + size) % load->plan.message_size;
     load->bytes_received += size;
     load->counts.units += size;
+    if (server->checked <= load->pattern.name_offset) {
+        return; /* whose bytes these are comes with the next ones */
+    }
     struct endpoint *client = &load->clients[server->slice];
-    client->under_way -= size;
+    client->under_way -= offset > load->pattern.name_offset ? size : server->checked;
     client_go_on(load, client);
 }
 
 /* ---- completions */
 
 static void endpoint_received(struct load *load, struct endpoint *endpoint, const uint8_t *data, size_t size) {
-    if (endpoint->received == 0 && !endpoint->is_client) {
-        endpoint->slice = data[0];
+    if (!endpoint->is_client) {
+        pattern_find_slice(&load->pattern, endpoint->received, data, size, &endpoint->slice);
     }
     if (!pattern_matches(&load->pattern, endpoint->slice, endpoint->received, data, size)) {
         load_fail(load, "%s: %zu bytes at %zu of a message are not what was sent",
@@ -496,7 +499,8 @@ static bool load_make_endpoints(struct load *load, struct error *error) {
     load->servers_count = (size_t)limit.rlim_cur;
     load->servers = calloc(load->servers_count, sizeof *load->servers);
     load->clients = calloc(load->plan.sessions, sizeof *load->clients);
-    if (load->servers == NULL || load->clients == NULL || !pattern_init(&load->pattern, load->plan.message_size)) {
+    if (load->servers == NULL || load->clients == NULL ||
+        !pattern_init(&load->pattern, load->plan.messages, load->plan.message_size)) {
         return error_set(error, "no memory for %zu sessions", load->plan.sessions);
     }
     for (size_t i = 0; i < load->plan.sessions; i++) {

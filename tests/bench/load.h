@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "tests/bench/histogram.h"
+#include "tests/bench/pattern.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,6 +23,7 @@ struct load_plan {
     size_t sessions; /* at most (LOAD_BULK: 64); in LOAD_CHURN: connections at a time */
     size_t message_size;
     size_t under_way_max; /* LOAD_BULK: bytes of a session that are sent and have not arrived; 0: no limit */
+    enum pattern_kind messages;
 };
 
 struct load_counts {

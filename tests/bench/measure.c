@@ -1,6 +1,7 @@
 #include "tests/bench/measure.h"
 
 #include "tests/bench/clock.h"
+#include "tests/bench/contestant_run.h"
 #include "tests/bench/cpu.h"
 #include "tests/bench/interrupt.h"
 

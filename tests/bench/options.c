@@ -12,11 +12,13 @@ enum { SECONDS_MAX = 60 };
 
 const char *options_help(void) {
     return "usage: benchmark [options]\n"
-           "Compares moonring with HAProxy and nginx on this machine, one after another, round by round.\n"
+           "Compares moonring with HAProxy, nginx and an epoll relay on this machine, in turn, round by round.\n"
            "  --moonring PATH       the binary (build/release/moonring)\n"
-           "  --rounds N            of each workload (3)\n"
+           "  --epoll-relay PATH    the epoll twin (build/release/tests/epoll-relay)\n"
+           "  --source DIRECTORY    the project's root, where filters and examples lie (.)\n"
+           "  --rounds N            of each workload (3); workloads of filters have three times as many\n"
            "  --seconds S           of each measurement (1)\n"
-           "  --only NAME,...       these workloads only\n"
+           "  --only NAME,...       these workloads only; `proxies` and `filters` stand for all of their kind\n"
            "  --contestants NAME,.. these contestants only; `haproxy` stands for all of its settings;\n"
            "                        the others are compared with the first one that takes part\n"
            "  --full                the workloads of the full set too\n"
@@ -46,6 +48,12 @@ static bool option_take(struct options *options, int option, const char *text, s
     switch (option) {
     case 'm':
         options->moonring = text;
+        return true;
+    case 'e':
+        options->epoll_relay = text;
+        return true;
+    case 'p':
+        options->source = text;
         return true;
     case 'r':
         return parse_rounds(text, &options->rounds, error);
@@ -77,6 +85,8 @@ static bool option_take(struct options *options, int option, const char *text, s
 bool options_parse(struct options *options, int argument_count, char **arguments, struct error *error) {
     static const struct option known[] = {
         {"moonring", required_argument, NULL, 'm'},
+        {"epoll-relay", required_argument, NULL, 'e'},
+        {"source", required_argument, NULL, 'p'},
         {"rounds", required_argument, NULL, 'r'},
         {"seconds", required_argument, NULL, 's'},
         {"only", required_argument, NULL, 'o'},
@@ -87,7 +97,11 @@ bool options_parse(struct options *options, int argument_count, char **arguments
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    *options = (struct options){.moonring = "build/release/moonring", .rounds = 3, .seconds = 1};
+    *options = (struct options){.moonring = "build/release/moonring",
+                                .epoll_relay = "build/release/tests/epoll-relay",
+                                .source = ".",
+                                .rounds = 3,
+                                .seconds = 1};
     int option = getopt_long(argument_count, arguments, "", known, NULL);
     while (option != -1) {
         if (!option_take(options, option, optarg, error)) {

@@ -10,7 +10,9 @@
 /* The texts belong to argv. */
 struct options {
     const char *moonring;    /* path */
-    const char *only;        /* names of workloads with commas; NULL: those of the default set */
+    const char *epoll_relay; /* path */
+    const char *source;      /* path of the project's root */
+    const char *only;        /* names of workloads or contests with commas; NULL: those of the default set */
     const char *contestants; /* names of contestants or programs with commas; NULL: those of the default set */
     const char *json;        /* file to write; NULL: none */
     size_t rounds;

@@ -1,5 +1,6 @@
 #include "tests/bench/report.h"
 
+#include "tests/bench/added.h"
 #include "tests/bench/statistics.h"
 
 #include <stdio.h>
@@ -67,7 +68,8 @@ void report_print_head(const struct report *report) {
     printf("moonring bench, %s, commit %s\n", machine->date, machine->commit);
     printf("%s, %d x %s, congestion control %s\n", machine->kernel, machine->cpus, machine->cpu,
            machine->congestion_control);
-    printf("%zu rounds of %.1f s each, alternating; proxy on CPU 1, load generator and server on CPU 0\n\n",
+    printf("%zu rounds of %.1f s each (more for filters), alternating; proxy on CPU 1, load generator and server on "
+           "CPU 0\n\n",
            report->rounds, report->seconds);
     for (size_t i = 0; i < report->entries_count; i++) {
         const struct entry *entry = &report->entries[i];
@@ -151,6 +153,9 @@ void report_print_workload(const struct report *report, size_t first) {
         }
     }
     printf("\n");
+    if (base->workload->contest == CONTEST_FILTERS) {
+        added_print(report, first);
+    }
     fflush(stdout);
 }
 
@@ -164,9 +169,17 @@ static const struct result *report_find(const struct report *report, const struc
     return NULL;
 }
 
+/* Whose column a summary of the contest has: all but the first, which the others are compared with. */
+static bool summary_has(const struct report *report, size_t entry) {
+    return entry > 0 && report->entries[entry].contestant->contest != CONTEST_FILTERS;
+}
+
 static void print_summary_row(const struct report *report, const struct result *base) {
     printf("%-10s", base->workload->name);
-    for (size_t i = 1; i < report->entries_count; i++) {
+    for (size_t i = 0; i < report->entries_count; i++) {
+        if (!summary_has(report, i)) {
+            continue;
+        }
         const struct result *result = report_find(report, base->workload, report->entries[i].contestant);
         struct spread ratio = result == NULL ? (struct spread){0} : result_ratio(result, base, value_cost);
         char text[SPREAD_TEXT_SIZE];
@@ -175,22 +188,30 @@ static void print_summary_row(const struct report *report, const struct result *
     printf("\n");
 }
 
-void report_print_summary(const struct report *report) {
-    if (report->entries_count < 2) {
-        return;
-    }
-    printf("All ratios: cost over that of %s in the same round; above 1: %s needs less\n%-10s",
-           report->entries[0].contestant->name, report->entries[0].contestant->name, "");
-    for (size_t i = 1; i < report->entries_count; i++) {
-        printf(" %-19s", report->entries[i].contestant->name);
+static void print_summary_head(const struct report *report) {
+    const char *base_name = report->entries[0].contestant->name;
+    printf("All ratios: cost over that of %s in the same round; above 1: %s needs less\n%-10s", base_name, base_name,
+           "");
+    for (size_t i = 0; i < report->entries_count; i++) {
+        if (summary_has(report, i)) {
+            printf(" %-19s", report->entries[i].contestant->name);
+        }
     }
     printf("\n");
+}
+
+void report_print_summary(const struct report *report) {
     const struct workload *workload = NULL;
-    for (size_t i = 0; i < report->results_count; i++) {
-        if (report->results[i].workload != workload) {
-            print_summary_row(report, &report->results[i]);
-            workload = report->results[i].workload;
+    for (size_t i = 0; i < report->results_count && report->entries_count > 1; i++) {
+        const struct result *base = &report->results[i];
+        if (base->workload->contest != CONTEST_PROXIES || base->workload == workload) {
+            continue;
         }
+        if (workload == NULL) {
+            print_summary_head(report);
+        }
+        workload = base->workload;
+        print_summary_row(report, base);
     }
     fflush(stdout);
 }
@@ -244,7 +265,8 @@ static void json_spread(struct bytes *json, const char *name, const struct sprea
     }
 }
 
-static void json_result(const struct result *result, const struct result *base, struct bytes *json) {
+static void json_result(const struct report *report, const struct result *result, const struct result *base,
+                        struct bytes *json) {
     bytes_append_text(json, "\n  {");
     json_pair(json, "workload", result->workload->name, ", ");
     json_pair(json, "contestant", result->contestant->name, ", ");
@@ -253,6 +275,13 @@ static void json_result(const struct result *result, const struct result *base, 
     struct spread adjusted = result_ratio(result, base, value_cost_over_generator);
     json_spread(json, "ratio", &ratio);
     json_spread(json, "adjusted_ratio", &adjusted);
+    struct added added;
+    if (added_find(report, result, &added)) {
+        bytes_append_text(json, ", ");
+        json_pair(json, "over", added.unfiltered->contestant->name, "");
+        json_spread(json, "added", &added.cost);
+        json_spread(json, "added_us_per_chunk", &added.chunk_us);
+    }
     if (result->problem.text[0] != 0) {
         bytes_append_text(json, ", ");
         json_pair(json, "problem", result->problem.text, "");
@@ -277,7 +306,7 @@ void report_json(const struct report *report, struct bytes *json) {
             base = result;
         }
         bytes_append_text(json, i == 0 ? "" : ",");
-        json_result(result, base, json);
+        json_result(report, result, base, json);
     }
     bytes_append_text(json, "]}\n");
 }

@@ -42,9 +42,9 @@ struct report {
 };
 
 void report_print_head(const struct report *report);
-/* The table of the workload that results[first] belongs to. */
+/* The table of the workload that results[first] belongs to; for filters also what each adds. */
 void report_print_workload(const struct report *report, size_t first);
-/* All ratios once more, side by side. */
+/* All ratios between proxies once more, side by side. */
 void report_print_summary(const struct report *report);
 void report_json(const struct report *report, struct bytes *json);
 

@@ -1,5 +1,6 @@
 #include "tests/bench/statistics.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,10 +24,11 @@ struct spread spread_of(double *values, size_t count) {
 }
 
 static int decimals_of(double number) {
-    if (number >= 100) {
+    double size = fabs(number);
+    if (size >= 100) {
         return 0;
     }
-    return number >= 10 ? 1 : number >= 1 ? 2 : 3;
+    return size >= 10 ? 1 : size >= 1 ? 2 : 3;
 }
 
 const char *number_format(double number, char *text) {
@@ -40,7 +42,7 @@ const char *spread_format(const struct spread *spread, char *text) {
         return text;
     }
     int decimals = decimals_of(spread->median);
-    snprintf(text, SPREAD_TEXT_SIZE, "%.*f [%.*f-%.*f]", decimals, spread->median, decimals, spread->min, decimals,
+    snprintf(text, SPREAD_TEXT_SIZE, "%.*f [%.*f..%.*f]", decimals, spread->median, decimals, spread->min, decimals,
              spread->max);
     return text;
 }

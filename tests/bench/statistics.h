@@ -15,7 +15,7 @@ struct spread {
 struct spread spread_of(double *values, size_t count);
 
 enum { SPREAD_TEXT_SIZE = 64 };
-/* `1.22 [1.19-1.25]`, with about three digits; `-` when there is nothing. */
+/* `1.22 [1.19..1.25]`, with about three digits; `-` when there is nothing. */
 const char *spread_format(const struct spread *spread, char *text);
 /* A number with about three digits. */
 const char *number_format(double number, char *text);

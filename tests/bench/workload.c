@@ -2,24 +2,74 @@
 
 #include "base/check.h"
 
+/* What a filter adds is a small difference of two large costs: it needs more rounds to stand out. */
+enum { FILTER_ROUNDS_TIMES = 3, CHUNK_SIZE = 16384 };
+
 /* Bulk has a window, as a network has. Without one, a sender that is faster than the proxy fills the proxy's receive
  * buffers with up to tcp_rmem[2] bytes each; then they fit the cache or not, and costs jump between two values from run
  * to run. Together the windows fill a cache of 2 MiB. */
 static const struct workload workloads[] = {
-    {"64B-1", "64 B request/response, 1 connection", WORKLOAD_TRAFFIC, {LOAD_EXCHANGE, 1, 64, 0}, false},
-    {"64B-64", "64 B request/response, 64 connections", WORKLOAD_TRAFFIC, {LOAD_EXCHANGE, 64, 64, 0}, false},
-    {"64B-512", "64 B request/response, 512 connections", WORKLOAD_TRAFFIC, {LOAD_EXCHANGE, 512, 64, 0}, true},
-    {"64B-1024", "64 B request/response, 1024 connections", WORKLOAD_TRAFFIC, {LOAD_EXCHANGE, 1024, 64, 0}, false},
-    {"64B-4096", "64 B request/response, 4096 connections", WORKLOAD_TRAFFIC, {LOAD_EXCHANGE, 4096, 64, 0}, true},
-    {"4KiB-64", "4 KiB request/response, 64 connections", WORKLOAD_TRAFFIC, {LOAD_EXCHANGE, 64, 4096, 0}, false},
-    {"16KiB-64", "16 KiB request/response, 64 connections", WORKLOAD_TRAFFIC, {LOAD_EXCHANGE, 64, 16384, 0}, false},
-    {"64KiB-64", "64 KiB request/response, 64 connections", WORKLOAD_TRAFFIC, {LOAD_EXCHANGE, 64, 65536, 0}, false},
-    {"bulk-1", "bulk one way, 1 connection", WORKLOAD_TRAFFIC, {LOAD_BULK, 1, 65536, 256 << 10}, false},
-    {"bulk-16", "bulk one way, 16 connections", WORKLOAD_TRAFFIC, {LOAD_BULK, 16, 65536, 128 << 10}, false},
-    {"flood-1", "bulk without a window, 1 connection", WORKLOAD_TRAFFIC, {LOAD_BULK, 1, 65536, 0}, true},
-    {"flood-16", "bulk without a window, 16 connections", WORKLOAD_TRAFFIC, {LOAD_BULK, 16, 65536, 0}, true},
-    {"churn", "connect, exchange 64 B, close; 64 at a time", WORKLOAD_TRAFFIC, {LOAD_CHURN, 64, 64, 0}, false},
-    {"idle", "5000 idle sessions", WORKLOAD_IDLE, {LOAD_EXCHANGE, 5000, 64, 0}, false},
+    {.name = "64B-1",
+     .title = "64 B request/response, 1 connection",
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 1, .message_size = 64}},
+    {.name = "64B-64",
+     .title = "64 B request/response, 64 connections",
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64}},
+    {.name = "64B-512",
+     .title = "64 B request/response, 512 connections",
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 512, .message_size = 64},
+     .only_full = true},
+    {.name = "64B-1024",
+     .title = "64 B request/response, 1024 connections",
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 1024, .message_size = 64}},
+    {.name = "64B-4096",
+     .title = "64 B request/response, 4096 connections",
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 4096, .message_size = 64},
+     .only_full = true},
+    {.name = "4KiB-64",
+     .title = "4 KiB request/response, 64 connections",
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 4096}},
+    {.name = "16KiB-64",
+     .title = "16 KiB request/response, 64 connections",
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 16384}},
+    {.name = "64KiB-64",
+     .title = "64 KiB request/response, 64 connections",
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 65536}},
+    {.name = "bulk-1",
+     .title = "bulk one way, 1 connection",
+     .plan = {.kind = LOAD_BULK, .sessions = 1, .message_size = 65536, .under_way_max = 256 << 10}},
+    {.name = "bulk-16",
+     .title = "bulk one way, 16 connections",
+     .plan = {.kind = LOAD_BULK, .sessions = 16, .message_size = 65536, .under_way_max = 128 << 10}},
+    {.name = "flood-1",
+     .title = "bulk without a window, 1 connection",
+     .plan = {.kind = LOAD_BULK, .sessions = 1, .message_size = 65536},
+     .only_full = true},
+    {.name = "flood-16",
+     .title = "bulk without a window, 16 connections",
+     .plan = {.kind = LOAD_BULK, .sessions = 16, .message_size = 65536},
+     .only_full = true},
+    {.name = "churn",
+     .title = "connect, exchange 64 B, close; 64 at a time",
+     .plan = {.kind = LOAD_CHURN, .sessions = 64, .message_size = 64}},
+    {.name = "idle",
+     .title = "5000 idle sessions",
+     .kind = WORKLOAD_IDLE,
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 5000, .message_size = 64}},
+    {.name = "filter-64B-64",
+     .title = "Redis commands of 64 B and the same back, 64 connections",
+     .contest = CONTEST_FILTERS,
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64, .messages = PATTERN_RESP},
+     .rounds_times = FILTER_ROUNDS_TIMES},
+    {.name = "filter-bulk-16",
+     .title = "bulk one way, Redis commands of 64 KiB, 16 connections",
+     .contest = CONTEST_FILTERS,
+     .plan = {.kind = LOAD_BULK,
+              .sessions = 16,
+              .message_size = 65536,
+              .under_way_max = 128 << 10,
+              .messages = PATTERN_RESP},
+     .rounds_times = FILTER_ROUNDS_TIMES},
 };
 
 size_t workload_count(void) {
@@ -29,6 +79,18 @@ size_t workload_count(void) {
 const struct workload *workload_at(size_t index) {
     check(index < workload_count());
     return &workloads[index];
+}
+
+const char *contest_name(enum contest contest) {
+    switch (contest) {
+    case CONTEST_PROXIES:
+        return "proxies";
+    case CONTEST_FILTERS:
+        return "filters";
+    case CONTEST_BOTH:
+        return "both";
+    }
+    return "";
 }
 
 const char *workload_rate_name(const struct workload *workload) {
@@ -65,4 +127,16 @@ const char *workload_cost_name(const struct workload *workload) {
 double workload_cost(const struct workload *workload, double cpu_ns_per_unit) {
     /* A nanosecond per byte is a second per gigabyte. */
     return workload->plan.kind == LOAD_BULK ? cpu_ns_per_unit : cpu_ns_per_unit / 1e3;
+}
+
+double workload_chunk_us(const struct workload *workload, double cost, bool one_way) {
+    switch (workload->plan.kind) {
+    case LOAD_EXCHANGE:
+        return workload->kind == WORKLOAD_IDLE ? 0 : cost / (one_way ? 1 : 2);
+    case LOAD_BULK:
+        return cost * CHUNK_SIZE / 1e3;
+    case LOAD_CHURN:
+        return 0;
+    }
+    return 0;
 }

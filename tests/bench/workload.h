@@ -12,16 +12,28 @@ enum workload_kind {
     WORKLOAD_IDLE,    /* memory per session; `sessions` are open, each has exchanged one message */
 };
 
+/* What is compared. */
+enum contest {
+    CONTEST_PROXIES, /* programs with each other, all without filters */
+    CONTEST_FILTERS, /* each program with its filters and without */
+    CONTEST_BOTH,    /* only of a contestant: it takes part in both */
+};
+
 struct workload {
     const char *name;
     const char *title;
     enum workload_kind kind;
+    enum contest contest;
     struct load_plan plan;
-    bool only_full; /* left out unless asked for: --full or --only */
+    size_t rounds_times; /* as many rounds as the others, times this; 0 is 1 */
+    bool only_full;      /* left out unless asked for: --full or --only */
 };
 
 size_t workload_count(void);
 const struct workload *workload_at(size_t index);
+
+/* `proxies` or `filters`: a name for all workloads of a contest. */
+const char *contest_name(enum contest contest);
 
 /* `requests/s`, `GB/s`, `conns/s`. */
 const char *workload_rate_name(const struct workload *workload);
@@ -31,5 +43,9 @@ double workload_rate(const struct workload *workload, double units_per_s);
 const char *workload_cost_name(const struct workload *workload);
 /* CPU nanoseconds per unit -> what workload_cost_name says. */
 double workload_cost(const struct workload *workload, double cpu_ns_per_unit);
+/* A cost in the unit of workload_cost_name -> microseconds for each chunk (what a proxy receives at a time) that a
+ * filter sees: of a request one each way, or with `one_way` only the client's; in bulk each 16 KiB. 0 where none are
+ * counted. */
+double workload_chunk_us(const struct workload *workload, double cost, bool one_way);
 
 #endif

@@ -1,5 +1,6 @@
 /* Whatever is typed behind `moonring`, it is read or refused with a text, and what is read becomes YAML of a known
- * shape: as many lines as there are addresses, and a fixed number of others. The words are separated by newlines. */
+ * shape (as many lines as there are addresses and filters, and a fixed number of others), which loads or is refused
+ * with a text, too. The words are separated by newlines. */
 #include "base/check.h"
 #include "program/arguments.h"
 
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORDS_MAX = 64, YAML_FIXED_LINES = 9 };
+enum { WORDS_MAX = 64, YAML_FIXED_LINES = 5, YAML_LINES_WITH_TO = 4, YAML_LINES_WITH_FILTER = 1 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_size);
 
@@ -35,8 +36,22 @@ static void yaml_check(const struct arguments *arguments) {
     bytes_init(&yaml);
     arguments_to_yaml(arguments, &yaml);
     check(strlen(yaml.data) == yaml.size);
-    check(lines_count(&yaml) == YAML_FIXED_LINES + arguments->listen.count + arguments->to.count);
+    size_t lines = YAML_FIXED_LINES + arguments->listen.count + arguments->to.count + arguments->filters_count;
+    lines += arguments->to.count > 0 ? YAML_LINES_WITH_TO : 0;
+    lines += arguments->filters_count > 0 ? YAML_LINES_WITH_FILTER : 0;
+    check(lines_count(&yaml) == lines);
     bytes_finish(&yaml);
+}
+
+static void load_check(const struct arguments *arguments) {
+    struct config_report report;
+    config_report_init(&report);
+    struct config *config = arguments_load(arguments, &report);
+    check((config == NULL) == (report.errors_count > 0));
+    check(config != NULL || strncmp(report.text.data, "command line: ", strlen("command line: ")) == 0);
+    check(config == NULL || config->listeners[0].filters_count == arguments->filters_count);
+    config_destroy(config);
+    config_report_finish(&report);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_size) {
@@ -48,9 +63,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_size) {
     if (!arguments_parse(&arguments, words_split(text, argv), argv, &error)) {
         check(error.text[0] != 0);
     } else if (arguments.command == COMMAND_RUN) {
+        bool has_target = arguments.to.count > 0 || arguments.filters_count > 0;
         check((arguments.config_path != NULL) == (arguments.listen.count == 0));
-        check((arguments.listen.count == 0) == (arguments.to.count == 0));
+        check((arguments.listen.count > 0) == has_target);
         yaml_check(&arguments);
+        if (has_target) {
+            load_check(&arguments);
+        }
     }
     free(text);
     return 0;

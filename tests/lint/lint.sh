@@ -30,7 +30,7 @@ check_format() {
 }
 
 check_includes() {
-    awk -v yaml_file=config/load.c -f tests/lint/includes.awk "${product_files[@]}"
+    awk -v yaml_file=config/tree.c -f tests/lint/includes.awk "${product_files[@]}"
 }
 
 check_shape() {

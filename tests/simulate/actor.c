@@ -1,6 +1,7 @@
 #include "actor.h"
 
 #include "base/check.h"
+#include "passage.h"
 #include "world.h"
 
 #include <errno.h>
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE_MAX = 64 * 1024, STEPS_MAX = 100 }; /* however small its pieces, it needs about STEPS_MAX of them */
+enum { PIECE_MAX = ACTOR_RUN, STEPS_MAX = 100 }; /* however small its pieces, it needs about STEPS_MAX of them */
 
 static const char *actor_role(const struct actor *actor) {
     return actor->is_server ? "server" : "client";
@@ -27,9 +28,13 @@ static char *text_create(struct random *random) {
     return text;
 }
 
+const char *cast_text(const struct cast *cast, uint64_t offset) {
+    return cast->text + offset % TEXT_PERIOD;
+}
+
 /* What the actor of that number says from `offset` on. */
 static const char *text_at(const struct cast *cast, uint64_t number, uint64_t offset) {
-    return cast->text + (number * 7919 + offset) % TEXT_PERIOD;
+    return cast_text(cast, number * 7919 + offset);
 }
 
 /* --- the cast ------------------------------------------------------------------------------------------------------
@@ -95,6 +100,13 @@ static void actor_bytes(const struct actor *actor, uint64_t offset, char *bytes,
     }
 }
 
+void actor_says(const struct actor *actor, uint64_t offset, char *bytes, size_t size) {
+    for (size_t part = 0; size > 0; offset += part, bytes += part, size -= part) {
+        part = size < PIECE_MAX ? size : PIECE_MAX;
+        actor_bytes(actor, offset, bytes, part);
+    }
+}
+
 static void actor_meet(struct actor *actor) {
     uint64_t number = 0;
     for (int i = ACTOR_NUMBER_SIZE - 1; i >= 0; i--) {
@@ -135,6 +147,11 @@ static void actor_compare(const struct actor *actor, uint64_t offset, const char
 }
 
 static void actor_hear(struct actor *actor, const char *bytes, size_t size) {
+    if (actor->engine->passage != NULL) {
+        passage_heard(actor->engine->passage, actor, bytes, size);
+        actor->heard += size;
+        return;
+    }
     while (actor->heard < ACTOR_NUMBER_SIZE && size > 0) {
         actor->heard_number[actor->heard++] = *bytes++;
         size--;
@@ -355,6 +372,9 @@ static void actor_begin(struct actor *actor, struct stream *stream) {
     actor->address = stream->address;
     stream->news = actor_news;
     stream->holder = actor;
+    if (actor->engine->passage != NULL) {
+        passage_enter(actor->engine->passage, actor);
+    }
     world_after(world, &actor->leave, actor->plan.patience_us * 1000);
     if (actor->plan.bytes == 0) {
         actor_go_on(actor);

@@ -13,6 +13,7 @@
 struct world;
 
 enum { ACTOR_NUMBER_SIZE = 8 }; /* the bytes that tell the number */
+enum { ACTOR_RUN = 64 * 1024 };
 
 enum actor_ending {
     ENDS_WITH_FIN,    /* after its bytes; then it hears the other out */
@@ -89,6 +90,10 @@ struct cast {
 void cast_init(struct cast *cast, struct world *world);
 /* Everybody must be over. */
 void cast_finish(struct cast *cast);
+/* The text that everybody's words are taken from: ACTOR_RUN bytes from there on. */
+const char *cast_text(const struct cast *cast, uint64_t offset);
+/* What the actor says from `offset` on. */
+void actor_says(const struct actor *actor, uint64_t offset, char *bytes, size_t size);
 /* The client that connects, or connected, from the address, or NULL. */
 struct actor *cast_find_client(const struct cast *cast, const struct address *address);
 

@@ -2,20 +2,22 @@
 
 #include "base/check.h"
 #include "engine/flow.h"
+#include "judge_filtered.h"
+#include "script.h"
 #include "world.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 /* What a session may need beyond a deadline: a tick or two of the wheel, and completions that come late. */
-static uint64_t slack_ns(const struct judge *judge) {
+uint64_t judge_slack_ns(const struct judge *judge) {
     const struct world_options *options = &judge->scene->world;
     return ((uint64_t)10 * 1000 + (uint64_t)10 * options->delay_us_max + (uint64_t)2 * options->latency_us_max) * 1000;
 }
 
 /* So long nothing happens though something could: then nothing ever will. */
-static uint64_t stuck_ns(const struct judge *judge) {
-    return 20 * slack_ns(judge) + (uint64_t)500 * 1000 * 1000;
+uint64_t judge_stuck_ns(const struct judge *judge) {
+    return 20 * judge_slack_ns(judge) + (uint64_t)500 * 1000 * 1000;
 }
 
 static uint64_t later(uint64_t a, uint64_t b) {
@@ -51,7 +53,7 @@ static void judge_stuck(const struct judge *judge, const struct actor *from) {
     const struct stream *source = from->engine;
     const struct stream *sink = from->partner->engine;
     uint64_t quiet_ns = judge->world->now_ns - later(source->changed_ns, sink->changed_ns);
-    if (could_move(from) && quiet_ns > stuck_ns(judge)) {
+    if (could_move(from) && quiet_ns > judge_stuck_ns(judge)) {
         world_violation("the flow from %s %" PRIu64 " to %s %" PRIu64 " stopped %.3f s ago: %u bytes can be read%s, "
                         "%" PRIu64 " are held, and %u could be written",
                         role(from), from->number, role(from->partner), from->partner->number, (double)quiet_ns / 1e9,
@@ -65,6 +67,9 @@ void judge_moved(struct judge *judge, const struct actor *actor) {
     if (actor->partner == NULL) {
         return;
     }
+    if (actor->engine->passage != NULL) {
+        return; /* filters make more or less of it */
+    }
     const struct actor *ends[] = {actor, actor->partner};
     for (int i = 0; i < 2; i++) {
         if (is_open(ends[i]->engine) && held(ends[i]) > most) {
@@ -76,11 +81,13 @@ void judge_moved(struct judge *judge, const struct actor *actor) {
 
 void judge_bored(struct judge *judge, const struct actor *actor) {
     const struct stream *engine = actor->engine;
-    if (actor->partner != NULL) {
+    if (engine->passage != NULL) {
+        judge_filtered_bored(judge, engine->passage);
+    } else if (actor->partner != NULL) {
         judge_stuck(judge, actor);
         judge_stuck(judge, actor->partner);
     } else if (actor->is_server && is_open(engine) && engine->in.arrived > 0 && engine->read == 0 &&
-               judge->world->now_ns - engine->changed_ns > stuck_ns(judge)) {
+               judge->world->now_ns - engine->changed_ns > judge_stuck_ns(judge)) {
         world_violation("server %" PRIu64 " sent bytes that nobody ever read", actor->number);
     }
 }
@@ -97,31 +104,31 @@ static const struct config_listener *listener_of(const struct judge *judge, cons
     world_violation("a session's record names the listener \"%s\"", name);
 }
 
-static void refuse_late(const struct judge *judge, const char *deadline, uint64_t since_ns, uint64_t wait_ms) {
+void judge_refuse_late(const struct judge *judge, const char *deadline, uint64_t since_ns, uint64_t wait_ms) {
     uint64_t now_ns = judge->world->now_ns;
     uint64_t waited_ns = now_ns > since_ns ? now_ns - since_ns : 0;
-    if (wait_ms > 0 && waited_ns > wait_ms * 1000 * 1000 + slack_ns(judge)) {
+    if (wait_ms > 0 && waited_ns > wait_ms * 1000 * 1000 + judge_slack_ns(judge)) {
         world_violation("a session outlived its deadline: %s of %" PRIu64 " ms, and %.3f ms have passed", deadline,
                         wait_ms, (double)waited_ns / 1e6);
     }
 }
 
-static void refuse_early(const struct judge *judge, const char *deadline, uint64_t since_ns, uint64_t wait_ms) {
+void judge_refuse_early(const struct judge *judge, const char *deadline, uint64_t since_ns, uint64_t wait_ms) {
     uint64_t waited_ns = judge->world->now_ns - since_ns;
     /* The engine cannot know of bytes that moved a moment ago: their completion is on its way. */
-    bool may_not_know = waited_ns <= slack_ns(judge);
-    if (wait_ms == 0 || (!may_not_know && waited_ns + slack_ns(judge) < wait_ms * 1000 * 1000)) {
+    bool may_not_know = waited_ns <= judge_slack_ns(judge);
+    if (wait_ms == 0 || (!may_not_know && waited_ns + judge_slack_ns(judge) < wait_ms * 1000 * 1000)) {
         world_violation("a session ended too early: %s of %" PRIu64 " ms, and %.3f ms have passed", deadline, wait_ms,
                         (double)waited_ns / 1e6);
     }
 }
 
-static uint64_t record_started_ns(const struct judge *judge, const struct access_record *record) {
+uint64_t judge_started_ns(const struct judge *judge, const struct access_record *record) {
     return judge->world->now_ns - (uint64_t)record->duration_us * 1000;
 }
 
 static uint64_t connected_ns(const struct judge *judge, const struct access_record *record) {
-    return record_started_ns(judge, record) + (uint64_t)record->connect_us * 1000;
+    return judge_started_ns(judge, record) + (uint64_t)record->connect_us * 1000;
 }
 
 static uint64_t connect_ms_of(const struct judge *judge, const struct config_listener *listener) {
@@ -145,8 +152,8 @@ static void judge_connecting(const struct judge *judge, const struct config_list
         bounded = bounded && listener->timeouts.connect_ms > 0;
     }
     if (bounded) {
-        refuse_late(judge, "connect, with its retries,",
-                    record_started_ns(judge, record) + (tries + 1) * slack_ns(judge), wait_ms);
+        judge_refuse_late(judge, "connect, with its retries,",
+                          judge_started_ns(judge, record) + (tries + 1) * judge_slack_ns(judge), wait_ms);
     }
 }
 
@@ -163,12 +170,12 @@ static void judge_inactivity(const struct judge *judge, const struct config_time
     uint64_t changed_ns = later(later(ends[0]->changed_ns, ends[1]->changed_ns), connected_ns(judge, record));
     /* Whether a blocked receiver takes bytes is looked at four times within send_stall. */
     uint64_t look_ms = timeouts->send_stall_ms / 4;
-    refuse_late(judge, "idle", changed_ns + look_ms * 1000 * 1000, timeouts->idle_ms);
+    judge_refuse_late(judge, "idle", changed_ns + look_ms * 1000 * 1000, timeouts->idle_ms);
     const struct actor *sources[] = {client, client->partner};
     for (int i = 0; i < 2; i++) {
         const struct stream *sink = sources[i]->partner->engine;
         if (held(sources[i]) > 0 && !sink->dead) {
-            refuse_late(judge, "send_stall", changed_ns + look_ms * 1000 * 1000, timeouts->send_stall_ms);
+            judge_refuse_late(judge, "send_stall", changed_ns + look_ms * 1000 * 1000, timeouts->send_stall_ms);
         }
     }
 }
@@ -193,7 +200,7 @@ static enum close_reason reason_of(const char *name) {
     world_violation("a session's record names the reason \"%s\"", name);
 }
 
-static void refuse_reason(const struct actor *actor, enum close_reason reason, const char *but) {
+_Noreturn void judge_refuse_reason(const struct actor *actor, enum close_reason reason, const char *but) {
     world_violation("the session of client %" PRIu64 " ended with %s, but %s", actor->number, close_reason_name(reason),
                     but);
 }
@@ -202,13 +209,13 @@ static void judge_fin(const struct actor *client, enum close_reason reason) {
     const struct actor *ends[] = {client, client->partner};
     for (int i = 0; i < 2 && ends[i] != NULL; i++) {
         if (!ends[i]->engine->in.fin_arrived) {
-            refuse_reason(client, reason, "one side has not ended its stream");
+            judge_refuse_reason(client, reason, "one side has not ended its stream");
         }
         if (ends[i]->engine->in.arrived > 0) {
-            refuse_reason(client, reason, "bytes before the end were not read");
+            judge_refuse_reason(client, reason, "bytes before the end were not read");
         }
         if (ends[i]->partner != NULL && held(ends[i]) > 0) {
-            refuse_reason(client, reason, "bytes before the end were not passed on");
+            judge_refuse_reason(client, reason, "bytes before the end were not passed on");
         }
     }
 }
@@ -226,7 +233,7 @@ static void judge_reset(const struct judge *judge, const struct config_timeouts 
         return;
     }
     if (!broken->engine->dead) {
-        refuse_reason(client, reason, "that side's connection is not broken");
+        judge_refuse_reason(client, reason, "that side's connection is not broken");
     }
     const struct actor *receiver = broken->partner;
     if (receiver == NULL || !is_open(receiver->engine)) {
@@ -235,8 +242,8 @@ static void judge_reset(const struct judge *judge, const struct config_timeouts 
     bool pending = broken->engine->in.arrived > 0 || held(broken) > 0 || stream_unsent(receiver->engine) > 0;
     if (pending && !receiver->engine->local) {
         uint64_t patience_ms = shorter_ms(timeouts->send_stall_ms, timeouts->idle_ms);
-        refuse_early(judge, "patience with the receiver of bytes from before a reset",
-                     later(receiver->engine->wrote_ns, broken->engine->read_ns), patience_ms);
+        judge_refuse_early(judge, "patience with the receiver of bytes from before a reset",
+                           later(receiver->engine->wrote_ns, broken->engine->read_ns), patience_ms);
     }
 }
 
@@ -277,45 +284,53 @@ static void judge_reason(const struct judge *judge, const struct config_listener
         judge_reset(judge, timeouts, client, reason);
         break;
     case CLOSE_TIMEOUT_IDLE:
-        refuse_early(judge, "idle", moved_ns(client), timeouts->idle_ms);
+        judge_refuse_early(judge, "idle", moved_ns(client), timeouts->idle_ms);
         break;
     case CLOSE_TIMEOUT_HALF_CLOSE:
-        refuse_early(judge, "half_close", moved_ns(client), timeouts->half_close_ms);
+        judge_refuse_early(judge, "half_close", moved_ns(client), timeouts->half_close_ms);
         break;
     case CLOSE_TIMEOUT_SEND_STALL:
-        refuse_early(judge, "send_stall", record_started_ns(judge, record), timeouts->send_stall_ms);
+        judge_refuse_early(judge, "send_stall", judge_started_ns(judge, record), timeouts->send_stall_ms);
         break;
     case CLOSE_TIMEOUT_LIFETIME:
-        refuse_early(judge, "max_lifetime", record_started_ns(judge, record), timeouts->max_lifetime_ms);
+        judge_refuse_early(judge, "max_lifetime", judge_started_ns(judge, record), timeouts->max_lifetime_ms);
         break;
     case CLOSE_TIMEOUT_CONNECT:
     case CLOSE_NO_SERVER:
         if (record->connect_us >= 0 || record->tries == 0) {
-            refuse_reason(client, reason, "it was connected, or never tried");
+            judge_refuse_reason(client, reason, "it was connected, or never tried");
         }
         if (!has_failing_server(judge, listener) && connect_ms_of(judge, listener) > 1000) {
-            refuse_reason(client, reason, "every server accepts");
+            judge_refuse_reason(client, reason, "every server accepts");
         }
         break;
     case CLOSE_UPSTREAM_FULL:
         if (!has_full_server(judge, listener)) {
-            refuse_reason(client, reason, "no server has a limit");
+            judge_refuse_reason(client, reason, "no server has a limit");
         }
         break;
     case CLOSE_SHUTDOWN:
         if (!judge->closing) {
-            refuse_reason(client, reason, "nobody told moonring to stop");
+            judge_refuse_reason(client, reason, "nobody told moonring to stop");
         }
         break;
     case CLOSE_RESOURCES:
         if (judge->scene->world.resource_chance == 0) {
-            refuse_reason(client, reason, "nothing was short");
+            judge_refuse_reason(client, reason, "nothing was short");
         }
+        break;
+    case CLOSE_REJECTED:
+    case CLOSE_FILTER_ERROR:
+    case CLOSE_FILTER_BUDGET:
+    case CLOSE_FILTER_HOLD:
+    case CLOSE_TIMEOUT_PREREAD:
+    case CLOSE_TIMEOUT_HANDSHAKE:
+        judge_refuse_reason(client, reason, "its listener has no filter");
         break;
     }
 }
 
-static void tell_verdict(struct actor *actor, enum close_reason reason) {
+void judge_verdict(struct actor *actor, enum close_reason reason) {
     if (actor->verdict.told) {
         world_violation("%s %" PRIu64 " had two sessions", role(actor), actor->number);
     }
@@ -327,7 +342,7 @@ static void judge_pair(struct judge *judge, const struct config_listener *listen
                        const struct access_record *record, enum close_reason reason) {
     judge->paired++;
     if (record->connect_us < 0) {
-        refuse_reason(client, reason, "its record does not know when it was connected");
+        judge_refuse_reason(client, reason, "its record does not know when it was connected");
     }
     if (is_reset(reason)) {
         return;
@@ -343,8 +358,8 @@ static void judge_unpaired(const struct judge *judge, const struct actor *client
     const struct stream *engine = client->engine;
     uint64_t since_ns = later(engine->changed_ns, connected_ns(judge, record));
     if (is_open(engine) && engine->in.arrived > 0 && engine->read == 0 &&
-        judge->world->now_ns - since_ns > stuck_ns(judge)) {
-        refuse_reason(client, reason, "its bytes were never read");
+        judge->world->now_ns - since_ns > judge_stuck_ns(judge)) {
+        judge_refuse_reason(client, reason, "its bytes were never read");
     }
 }
 
@@ -357,7 +372,12 @@ void judge_record(struct judge *judge, const struct access_record *record) {
                 record->reason, record->tries, record->from_client_bytes, record->from_server_bytes);
     judge->sessions++;
     judge->reasons[reason]++;
-    refuse_late(judge, "max_lifetime", record_started_ns(judge, record), listener->timeouts.max_lifetime_ms);
+    struct passage *passage = troupe_find(judge->troupe, record->id);
+    if (passage != NULL) {
+        judge_filtered_record(judge, passage, record, reason);
+        return;
+    }
+    judge_refuse_late(judge, "max_lifetime", judge_started_ns(judge, record), listener->timeouts.max_lifetime_ms);
     if (record->connect_us < 0) {
         judge_connecting(judge, listener, record);
     }
@@ -368,10 +388,10 @@ void judge_record(struct judge *judge, const struct access_record *record) {
     if (client == NULL) {
         world_violation("a session's record names the client %s", record->client);
     }
-    tell_verdict(client, reason);
+    judge_verdict(client, reason);
     judge_reason(judge, listener, client, record, reason);
     if (client->partner != NULL) {
-        tell_verdict(client->partner, reason);
+        judge_verdict(client->partner, reason);
         judge_pair(judge, listener, client, record, reason);
     } else if (record->connect_us >= 0) {
         judge_unpaired(judge, client, record, reason);
@@ -400,6 +420,10 @@ static void judge_heard_fin(const struct actor *actor) {
 
 static void judge_actor(const struct actor *actor) {
     if (!actor->verdict.told) {
+        return;
+    }
+    if (actor->engine->passage != NULL) {
+        judge_filtered_actor(actor);
         return;
     }
     if (actor->heard_fin && actor->partner != NULL) {

@@ -15,12 +15,14 @@ struct arguments {
     uint64_t seeds;
     uint64_t sessions;
     bool trace;
+    enum scene_filters filters;
 };
 
 static void usage(FILE *stream) {
-    fputs("usage: simulate [--seed N] [--seeds COUNT] [--sessions OF_EACH_SEED] [--trace]\n"
+    fputs("usage: simulate [--seed N] [--seeds COUNT] [--sessions OF_EACH_SEED] [--filters never|always] [--trace]\n"
           "Runs moonring's engine in a simulated world, from seed N (default 1) on, COUNT seeds (default 1) of\n"
-          "OF_EACH_SEED sessions (default 100), and checks what it does. --trace prints what happens.\n",
+          "OF_EACH_SEED sessions (default 100), and checks what it does. Some seeds have filters. --trace prints\n"
+          "what happens.\n",
           stream);
 }
 
@@ -34,11 +36,27 @@ static uint64_t number_of(const char *option, const char *text) {
     return value;
 }
 
+static const char *const filters_names[] = {
+    [FILTERS_SOMETIMES] = "sometimes", [FILTERS_NEVER] = "never", [FILTERS_ALWAYS] = "always"};
+
+static enum scene_filters filters_of(const char *text) {
+    for (int filters = 0; filters <= FILTERS_ALWAYS; filters++) {
+        if (strcmp(text, filters_names[filters]) == 0) {
+            return (enum scene_filters)filters;
+        }
+    }
+    fprintf(stderr, "simulate: --filters: `%s` is none of never, sometimes, always\n", text);
+    exit(2);
+}
+
 static struct arguments arguments_parse(int count, char **values) {
-    static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},     {"seeds", required_argument, NULL, 'c'},
-        {"sessions", required_argument, NULL, 'n'}, {"trace", no_argument, NULL, 't'},
-        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"seeds", required_argument, NULL, 'c'},
+                                            {"sessions", required_argument, NULL, 'n'},
+                                            {"filters", required_argument, NULL, 'f'},
+                                            {"trace", no_argument, NULL, 't'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     struct arguments arguments = {.seed = 1, .seeds = 1, .sessions = 100};
     for (int option = 0; (option = getopt_long(count, values, "", options, NULL)) != -1;) {
         switch (option) {
@@ -50,6 +68,9 @@ static struct arguments arguments_parse(int count, char **values) {
             break;
         case 'n':
             arguments.sessions = number_of("sessions", optarg);
+            break;
+        case 'f':
+            arguments.filters = filters_of(optarg);
             break;
         case 't':
             arguments.trace = true;
@@ -83,7 +104,15 @@ static void print_totals(const struct arguments *arguments, const struct simulat
     printf("\n%lu retries, %lu starved, %lu evacuations, %lu promotions to splice, %lu demotions\n",
            (unsigned long)totals->retries, (unsigned long)totals->starved, (unsigned long)totals->evacuations,
            (unsigned long)totals->promotions, (unsigned long)totals->demotions);
-    printf("%.1f s, %.0f clients a minute: nothing wrong was found\n", seconds, (double)totals->clients / seconds * 60);
+    printf("%lu sessions with filters, %lu of these bypassed; %lu segments, %lu waits, %lu entries rolled back; hooks:",
+           (unsigned long)totals->filtered, (unsigned long)totals->troupe.bypassed,
+           (unsigned long)totals->troupe.segments, (unsigned long)totals->troupe.waited,
+           (unsigned long)totals->troupe.rolled_back);
+    for (int hook = 0; hook < HOOKS; hook++) {
+        printf(" %s %lu", hook_name((enum hook)hook), (unsigned long)totals->troupe.begun[hook]);
+    }
+    printf("\n%.1f s, %.0f clients a minute: nothing wrong was found\n", seconds,
+           (double)totals->clients / seconds * 60);
 }
 
 int main(int argc, char **argv) {
@@ -97,10 +126,13 @@ int main(int argc, char **argv) {
     simulation_explain_crashes();
     for (uint64_t seed = arguments.seed; seed < arguments.seed + arguments.seeds; seed++) {
         char again[160];
-        snprintf(again, sizeof(again), "%s --seed %lu --sessions %lu --trace", argv[0], (unsigned long)seed,
-                 (unsigned long)arguments.sessions);
-        const struct simulation_options options = {
-            .seed = seed, .sessions = arguments.sessions, .trace = arguments.trace ? stdout : NULL, .again = again};
+        snprintf(again, sizeof(again), "%s --seed %lu --sessions %lu --filters %s --trace", argv[0],
+                 (unsigned long)seed, (unsigned long)arguments.sessions, filters_names[arguments.filters]);
+        const struct simulation_options options = {.seed = seed,
+                                                   .sessions = arguments.sessions,
+                                                   .filters = arguments.filters,
+                                                   .trace = arguments.trace ? stdout : NULL,
+                                                   .again = again};
         simulation_run(&options, &totals);
     }
     print_totals(&arguments, &totals, seconds_now() - started);

@@ -560,6 +560,9 @@ static void request_deliver(struct request *request) {
     ring->counters.completions++;
     ring->counters.no_buffers += completion.result == -ENOBUFS ? 1 : 0;
     ring->world->idle_completions++;
+    if (request->file == NULL) {
+        world_moved(ring->world); /* the peer has bytes that were sent before */
+    }
     request->posted = false;
     request->completion = (struct completion){0};
     if (completion.more && request->kind == REQUEST_SEND) {

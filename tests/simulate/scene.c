@@ -164,7 +164,35 @@ static void manners_limit(struct manners *manners, uint32_t window) {
     manners->bulk_chance = window < BULK_WINDOW_MIN ? 0 : manners->bulk_chance;
 }
 
-void scene_draw(struct scene *scene, uint64_t seed) {
+/* The timeouts that only filters know, and no more bytes than these can cut up in time. */
+static void listener_draw_filters(struct scene *scene, size_t index, const struct filter_calls *calls,
+                                  struct random *random) {
+    struct config_listener *listener = &scene->listeners[index];
+    struct manners *manners = &scene->manners;
+    parts_draw(&scene->parts[index], calls, random);
+    listener->timeouts.preread_ms = time_draw(random, 50, 20 * 1000, 150);
+    listener->timeouts.handshake_ms = time_draw(random, 50, 20 * 1000, 150);
+    listener->upstream = random_chance(random, 100) ? CONFIG_NO_UPSTREAM : listener->upstream;
+    uint64_t most = parts_bytes_max(&scene->parts[index]);
+    manners->bytes_max = manners->bytes_max < most ? manners->bytes_max : most;
+    manners->bulk_max = manners->bulk_max < most ? manners->bulk_max : most;
+}
+
+static void scene_draw_filters(struct scene *scene, enum scene_filters filters, const struct filter_calls *calls) {
+    struct random random;
+    random_init(&random, scene->world.seed ^ 0xf1f7e25);
+    scene->has_filters = random_chance(&random, 500);
+    if (filters != FILTERS_SOMETIMES) {
+        scene->has_filters = filters == FILTERS_ALWAYS;
+    }
+    for (size_t i = 0; i < scene->listeners_count && scene->has_filters; i++) {
+        if (filters == FILTERS_ALWAYS || random_chance(&random, 700)) {
+            listener_draw_filters(scene, i, calls, &random);
+        }
+    }
+}
+
+void scene_draw(struct scene *scene, uint64_t seed, enum scene_filters filters, const struct filter_calls *calls) {
     struct random random;
     random_init(&random, ~seed); /* not the world's own numbers */
     *scene = (struct scene){.world = {.seed = seed}};
@@ -185,5 +213,6 @@ void scene_draw(struct scene *scene, uint64_t seed) {
     if (random_chance(&random, 100)) {
         scene_make_bulk(scene, &random);
     }
+    scene_draw_filters(scene, filters, calls);
     manners_limit(&scene->manners, scene->world.window_min);
 }

@@ -4,6 +4,7 @@
 
 #include "config/config.h"
 #include "host.h"
+#include "part.h"
 #include "random.h"
 #include "world.h"
 
@@ -15,11 +16,16 @@ enum scene_end {
     SCENE_CLOSES             /* and has to close its sessions at once */
 };
 
+/* Which scenes have filters. */
+enum scene_filters { FILTERS_SOMETIMES, FILTERS_NEVER, FILTERS_ALWAYS };
+
 struct scene {
     struct world_options world;
     struct manners manners;
     struct config_listener listeners[SCENE_LISTENERS_MAX];
     struct config_bind binds[SCENE_LISTENERS_MAX][SCENE_BINDS_MAX];
+    struct parts parts[SCENE_LISTENERS_MAX]; /* the filters of each listener */
+    bool has_filters;
     size_t listeners_count;
     struct config_upstream upstreams[SCENE_UPSTREAMS_MAX];
     struct config_server servers[SCENE_UPSTREAMS_MAX][SCENE_SERVERS_MAX];
@@ -32,6 +38,7 @@ struct scene {
     uint64_t end_us; /* when it is told to stop, if it is not the clients' end */
 };
 
-void scene_draw(struct scene *scene, uint64_t seed);
+/* Filters are drawn apart from the rest: a scene is the same without them. */
+void scene_draw(struct scene *scene, uint64_t seed, enum scene_filters filters, const struct filter_calls *calls);
 
 #endif

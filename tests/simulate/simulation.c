@@ -3,7 +3,6 @@
 #include "engine/worker.h"
 #include "judge.h"
 #include "recorder.h"
-#include "scene.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -17,8 +16,13 @@ struct simulation {
     struct world *world;
     struct cast cast;
     struct judge judge;
+    struct troupe troupe;
+    struct filter_list filter_lists[SCENE_LISTENERS_MAX];
+    struct address addresses[SCENE_UPSTREAMS_MAX * SCENE_SERVERS_MAX]; /* of servers */
+    const char *names[SCENE_UPSTREAMS_MAX];                            /* of upstreams */
     struct host hosts[SCENE_UPSTREAMS_MAX][SCENE_SERVERS_MAX];
     struct upstream upstreams[SCENE_UPSTREAMS_MAX];
+    struct epoch *epoch;
     struct listener listeners[SCENE_LISTENERS_MAX];
     struct quota process;
     struct access_log records;
@@ -120,7 +124,7 @@ static void upstreams_open(struct simulation *simulation) {
             members[j] = (struct upstream_member){.name = server->name, .address = &server->address, .config = server};
             host_open(&simulation->hosts[i][j], &simulation->cast, &scene->manners, &scene->hosts[i][j]);
         }
-        check(upstream_init(&simulation->upstreams[i], upstream, members, upstream->servers_count));
+        check(upstream_init(&simulation->upstreams[i], upstream, members, upstream->servers_count, NULL));
     }
 }
 
@@ -143,24 +147,54 @@ static void listeners_open(struct simulation *simulation) {
     for (size_t i = 0; i < scene->listeners_count; i++) {
         const struct config_listener *config = &scene->listeners[i];
         struct listener *listener = &simulation->listeners[i];
-        settings_init(&listener->settings, config, simulation->upstreams);
         listener->backlog = config->tcp.backlog;
         listener->quota.max = config->connections_max;
         listener->process = &simulation->process;
         for (size_t j = 0; j < config->binds_count; j++) {
             int fd = listener_socket(simulation, config, &config->binds[j]);
-            check(worker_accept(&simulation->worker, listener, fd));
+            check(worker_accept(&simulation->worker, listener, i, fd));
+        }
+    }
+}
+
+static void troupe_turn_ended(void *argument) {
+    struct simulation *simulation = argument;
+    troupe_turn(&simulation->troupe);
+}
+
+/* What the scripts need to know of the scene, and the worker of the scripts. */
+static void troupe_open(struct simulation *simulation) {
+    struct troupe *troupe = &simulation->troupe;
+    struct scene *scene = &simulation->scene;
+    troupe_init(troupe, simulation->world, &simulation->cast);
+    troupe->addresses = simulation->addresses;
+    troupe->names = simulation->names;
+    for (size_t i = 0; i < scene->upstreams_count; i++) {
+        simulation->names[troupe->names_count++] = scene->upstreams[i].name;
+        for (size_t j = 0; j < scene->upstreams[i].servers_count; j++) {
+            simulation->addresses[troupe->addresses_count++] = scene->upstreams[i].servers[j].address;
+        }
+    }
+    for (size_t i = 0; i < scene->listeners_count; i++) {
+        struct parts *parts = &scene->parts[i];
+        simulation->filter_lists[i] = (struct filter_list){.filters = parts->filters, .count = parts->count};
+        for (size_t j = 0; j < parts->count; j++) {
+            parts->part[j].troupe = troupe;
         }
     }
 }
 
 static void worker_open(struct simulation *simulation) {
+    struct scene *scene = &simulation->scene;
     struct error error;
+    simulation->epoch =
+        epoch_create(scene->listeners, scene->listeners_count, simulation->upstreams, scene->upstreams_count,
+                     scene->has_filters ? simulation->filter_lists : NULL, kernel_random());
+    check(simulation->epoch != NULL);
     simulation->records = (struct access_log){.write = simulation_record, .holder = simulation};
+    simulation->epoch->access_log = access_queue_create(&simulation->records, ACCESS_FORMAT_TEXT);
     const struct worker_options options = {.io = &simulation->scene.io,
-                                           .upstreams = simulation->upstreams,
-                                           .upstreams_count = simulation->scene.upstreams_count,
-                                           .access_log = &simulation->records,
+                                           .epoch = simulation->epoch,
                                            .room = simulation_room,
                                            .socket_done = simulation_socket_done,
                                            .stopped = simulation_stopped,
@@ -168,6 +202,9 @@ static void worker_open(struct simulation *simulation) {
     if (!worker_init(&simulation->worker, &options, &error)) {
         world_violation("worker_init: %s", error.text);
     }
+    simulation->troupe.engine = &simulation->worker.engine;
+    simulation->worker.engine.turn_ended = scene->has_filters ? troupe_turn_ended : NULL;
+    simulation->worker.engine.turn_ended_argument = simulation;
 }
 
 static void clients_enter(struct simulation *simulation) {
@@ -184,7 +221,7 @@ static void clients_enter(struct simulation *simulation) {
 }
 
 static void simulation_open(struct simulation *simulation, const struct simulation_options *options) {
-    scene_draw(&simulation->scene, options->seed);
+    scene_draw(&simulation->scene, options->seed, options->filters, &script_calls);
     simulation->scene.world.trace = options->trace;
     simulation->scene.world.again = options->again;
     simulation->world = world_create(&simulation->scene.world);
@@ -194,8 +231,11 @@ static void simulation_open(struct simulation *simulation, const struct simulati
     simulation->cast.bored = simulation_bored;
     simulation->cast.ended = simulation_ended;
     simulation->cast.holder = simulation;
-    simulation->judge =
-        (struct judge){.scene = &simulation->scene, .world = simulation->world, .cast = &simulation->cast};
+    simulation->judge = (struct judge){.scene = &simulation->scene,
+                                       .world = simulation->world,
+                                       .cast = &simulation->cast,
+                                       .troupe = &simulation->troupe};
+    troupe_open(simulation);
     upstreams_open(simulation);
     worker_open(simulation);
     simulation->world->explain = simulation_explain;
@@ -235,7 +275,7 @@ static void refuse_wrong_counts(const struct simulation *simulation) {
     }
     for (size_t i = 0; i < simulation->scene.upstreams_count; i++) {
         for (size_t j = 0; j < simulation->upstreams[i].servers_count; j++) {
-            check(atomic_load(&simulation->upstreams[i].servers[j].active) == 0);
+            check(atomic_load(&simulation->upstreams[i].servers[j].state->active) == 0);
         }
     }
     check(atomic_load(&simulation->process.active) == 0);
@@ -256,6 +296,8 @@ static void totals_add(struct simulation_totals *totals, const struct simulation
     totals->promotions += engine->counters.splice_promotions;
     totals->demotions += engine->counters.splice_demotions;
     totals->retries += engine->counters.retries;
+    totals->filtered += simulation->judge.filtered;
+    troupe_add_counters(&simulation->troupe, &totals->troupe);
 }
 
 static void simulation_close(struct simulation *simulation) {
@@ -263,6 +305,7 @@ static void simulation_close(struct simulation *simulation) {
     refuse_wrong_counts(simulation);
     simulation->world->explain = NULL;
     worker_finish(&simulation->worker);
+    epoch_destroy(simulation->epoch);
     world_run_out(simulation->world); /* whoever is left plays on without moonring */
     for (size_t i = 0; i < simulation->scene.upstreams_count; i++) {
         for (size_t j = 0; j < simulation->upstreams[i].servers_count; j++) {
@@ -272,6 +315,7 @@ static void simulation_close(struct simulation *simulation) {
     }
     refuse_leftovers(simulation);
     judge_cast(&simulation->judge);
+    troupe_finish(&simulation->troupe);
     cast_finish(&simulation->cast);
     world_destroy(simulation->world);
 }

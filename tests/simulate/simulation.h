@@ -3,6 +3,8 @@
 #define MOONRING_SIMULATE_SIMULATION_H
 
 #include "engine/engine.h"
+#include "scene.h"
+#include "script.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -10,6 +12,7 @@
 struct simulation_options {
     uint64_t seed;
     uint64_t sessions;
+    enum scene_filters filters;
     FILE *trace;       /* NULL: none */
     const char *again; /* how to run it again */
 };
@@ -27,6 +30,8 @@ struct simulation_totals {
     uint64_t promotions;
     uint64_t demotions;
     uint64_t retries;
+    uint64_t filtered; /* sessions with filters */
+    struct troupe_counters troupe;
 };
 
 void simulation_run(const struct simulation_options *options, struct simulation_totals *totals);

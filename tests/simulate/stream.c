@@ -283,6 +283,7 @@ int stream_shutdown(struct stream *stream) {
     }
     if (!stream->shut && !stream->dead) {
         stream->shut = true;
+        stream->shut_ns = stream->world->now_ns;
         stream->other->in.fin = true;
         world_moved(stream->world);
         way_push(stream->other);

@@ -13,6 +13,7 @@
 
 struct world;
 struct stream;
+struct passage;
 
 /* What is on its way to one end: first the bytes that arrived there (its receive queue), then those that did not yet
  * (the other end's send queue). */
@@ -45,10 +46,12 @@ struct stream {
     struct address address; /* this end's name */
     stream_news_fn *news;   /* something that its holder may wait for; NULL: nobody cares */
     void *holder;
-    uint64_t written; /* bytes that this end's holder wrote, and read */
+    struct passage *passage; /* of the engine's end, in a session with filters */
+    uint64_t written;        /* bytes that this end's holder wrote, and read */
     uint64_t read;
     uint64_t wrote_ns; /* when it last did */
     uint64_t read_ns;
+    uint64_t shut_ns;    /* when it was shut; 0: it was not */
     uint64_t changed_ns; /* when it last did, or had news */
 };
 

@@ -103,6 +103,48 @@ void moonring_listener_address(struct moonring *moonring, const char *listener, 
     address[strcspn(address, "\n")] = 0;
 }
 
+/* --- reloads ------------------------------------------------------------------------------------------------------ */
+
+/* Each attempt ends with one line, before which its report stands. */
+const char *moonring_reload_again(struct moonring *moonring) {
+    struct process *process = &moonring->process;
+    process_signal(process, SIGHUP);
+    const char *line = process_wait_line(process, &process->errors, " ms");
+    cr_assert(strstr(line, " reload") != NULL, "no answer to a reload: %s", line);
+    return line;
+}
+
+__attribute__((format(printf, 2, 0))) static const char *reload(struct moonring *moonring, const char *yaml,
+                                                                va_list arguments) {
+    struct bytes text;
+    bytes_init(&text);
+    bytes_vprintf(&text, yaml, arguments);
+    temporary_write(&moonring->folder, "moonring.yaml", "%s", text.data);
+    bytes_finish(&text);
+    return moonring_reload_again(moonring);
+}
+
+const char *moonring_reload(struct moonring *moonring, const char *yaml, ...) {
+    va_list arguments;
+    va_start(arguments, yaml);
+    const char *line = reload(moonring, yaml, arguments);
+    va_end(arguments);
+    cr_assert(strstr(line, " reloaded: generation ") != NULL, "%s", process_last_words(&moonring->process));
+    return line;
+}
+
+void moonring_expect_reload_refused(struct moonring *moonring, const char *wanted, const char *yaml, ...) {
+    struct process_stream *errors = &moonring->process.errors;
+    size_t begin = errors->next;
+    va_list arguments;
+    va_start(arguments, yaml);
+    const char *line = reload(moonring, yaml, arguments);
+    va_end(arguments);
+    cr_assert(strstr(line, " reload refused; ") != NULL, "%s", line);
+    cr_assert(strstr(process_text(errors) + begin, wanted) != NULL, "it does not tell \"%s\":\n%s", wanted,
+              process_text(errors) + begin);
+}
+
 /* --- the access log ---------------------------------------------------------------------------------------------- */
 
 const char *moonring_wait_session(struct moonring *moonring) {

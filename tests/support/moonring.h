@@ -34,6 +34,15 @@ void moonring_expect_refusal(struct moonring *moonring, int exit_code, const cha
 /* SIGTERM; it must end with 0. All its sessions should be over. */
 void moonring_stop(struct moonring *moonring);
 
+/* Writes another configuration, tells it to reload, and waits for its word. Fails the test unless it is applied;
+ * returns the line that says so. */
+const char *moonring_reload(struct moonring *moonring, const char *yaml, ...) __attribute__((format(printf, 2, 3)));
+/* The same, and it must be refused, with a report that has `text`. */
+void moonring_expect_reload_refused(struct moonring *moonring, const char *text, const char *yaml, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same configuration again; returns the line that says what became of it. */
+const char *moonring_reload_again(struct moonring *moonring);
+
 /* The address with this index (from 0) on which a listener says it listens. */
 void moonring_listener_address(struct moonring *moonring, const char *listener, size_t index,
                                char address[ADDRESS_TEXT_MAX]);

@@ -19,11 +19,14 @@ Test(load, fills_in_a_default_for_every_key_that_is_left_out, .timeout = 10) {
     struct config *config = loading_good("listeners:\n  web: {bind: ':8080', upstream: '127.0.0.1:9000'}\n");
     const struct config_listener *listener = &config->listeners[0];
     cr_expect_eq(listener->timeouts.connect_ms, 5000);
+    cr_expect_eq(listener->timeouts.preread_ms, 5000);
+    cr_expect_eq(listener->timeouts.handshake_ms, 10000);
     cr_expect_eq(listener->timeouts.idle_ms, 3600000);
     cr_expect_eq(listener->timeouts.half_close_ms, 60000);
     cr_expect_eq(listener->timeouts.send_stall_ms, 300000);
     cr_expect_eq(listener->timeouts.max_lifetime_ms, 0);
     cr_expect_eq(listener->connections_max, 0);
+    cr_expect_eq(listener->filters_count, 0);
     cr_expect(listener->tcp.nodelay);
     cr_expect(!listener->tcp.keepalive);
     cr_expect_eq(listener->tcp.keepalive_idle_s, 60);
@@ -72,7 +75,8 @@ Test(load, reads_every_key_of_a_listener, .timeout = 10) {
                      "  web:\n"
                      "    bind: {address: 'unix:/run/web.sock', mode: '0660', group: app}\n"
                      "    upstream: '10.0.0.1:80'\n"
-                     "    timeouts: {connect: 1ms, idle: 2s, half_close: 3m, send_stall: 4h, max_lifetime: 5d}\n"
+                     "    timeouts: {connect: 1ms, idle: 2s, half_close: 3m, send_stall: 4h, max_lifetime: 5d,\n"
+                     "      preread: 6ms, handshake: 7s}\n"
                      "    limits: {max_connections: 6}\n"
                      "    tcp: {nodelay: false, keepalive: {idle: 7s, interval: 8s, count: 9}, backlog: 10}\n");
     const struct config_listener *listener = &config->listeners[0];
@@ -85,6 +89,8 @@ Test(load, reads_every_key_of_a_listener, .timeout = 10) {
     cr_expect_eq(listener->timeouts.half_close_ms, 180000);
     cr_expect_eq(listener->timeouts.send_stall_ms, 4 * 3600000);
     cr_expect_eq(listener->timeouts.max_lifetime_ms, 5 * UINT64_C(86400000));
+    cr_expect_eq(listener->timeouts.preread_ms, 6);
+    cr_expect_eq(listener->timeouts.handshake_ms, 7000);
     cr_expect_eq(listener->connections_max, 6);
     cr_expect(!listener->tcp.nodelay);
     cr_expect(listener->tcp.keepalive);
@@ -363,15 +369,39 @@ Test(load, says_nothing_about_a_file_that_is_fine, .timeout = 10) {
     loading_finish(&result);
 }
 
-Test(load, reads_well_for_the_command_line, .timeout = 10) {
-    const char *text = "listeners: {web: {bind: ['127.0.0.1:99999'], upstream: 'a:1'}}\n";
+Test(load, names_the_origins_of_a_text_that_was_made, .timeout = 10) {
+    const char *text = "listeners:\n"
+                       "  web:\n"
+                       "    bind: ['*:80', ':1', ':1']\n"
+                       "    upstream: 'a:99999'\n"
+                       "    x: 1\n";
+    static const char *const origins[] = {NULL, NULL, "--listen", "--to"};
     struct config_report report;
     config_report_init(&report);
-    cr_expect_null(config_load_text(text, strlen(text), "command line", &report));
-    cr_expect_str_eq(report.text.data, "command line:1:26: error[E0306]: address: 99999 is not a port (0-65535)\n"
-                                       "    1 | listeners: {web: {bind: ['127.0.0.1:99999'], upstream: 'a:1'}}\n"
-                                       "      |                          ^^^^^^^^^^^^^^^^^\n"
-                                       "1 error: nothing was applied\n");
+    cr_expect_null(config_load_made(text, strlen(text), "command line", origins, 4, &report));
+    cr_expect_str_eq(report.text.data, "command line: --listen: error[E0306]: address: \"*:80\" is not an address\n"
+                                       "      = write \":80\" for every address of this machine\n"
+                                       "command line: --listen: error[E0403]: \":1\" is bound twice\n"
+                                       "command line: --listen: note: the other one\n"
+                                       "command line: --to: error[E0306]: upstream: 99999 is not a port (1-65535)\n"
+                                       "command line: error[E0203]: unknown key \"x\" in listener \"web\"\n"
+                                       "      = known here: bind, upstream, filters, timeouts, limits, tcp\n"
+                                       "4 errors: nothing was applied\n");
+    config_report_finish(&report);
+}
+
+Test(load, gives_places_of_a_text_that_was_made_without_numbers, .timeout = 10) {
+    const char *text = "listeners:\n  web:\n    bind: ':80'\n    upstream: 'a:1'\n";
+    static const char *const origins[] = {NULL, NULL, "--listen", "--to"};
+    struct config_report report;
+    config_report_init(&report);
+    struct config *config = config_load_made(text, strlen(text), "command line", origins, 4, &report);
+    cr_assert_not_null(config, "%s", report.text.data);
+    cr_expect_str_eq(config->listeners[0].place.file, "command line");
+    cr_expect_str_eq(config->listeners[0].binds[0].place.file, "command line: --listen");
+    cr_expect_str_eq(config->upstreams[0].servers[0].place.file, "command line: --to");
+    cr_expect_eq(config->upstreams[0].servers[0].place.line, 0);
+    config_destroy(config);
     config_report_finish(&report);
 }
 

@@ -3,6 +3,10 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+static struct span span_of(uint32_t line, uint32_t column, uint32_t end_line, uint32_t end_column) {
+    return (struct span){.start = {line, column}, .end = {end_line, end_column}};
+}
+
 static void expect_shown(const char *text, struct span span, const char *hint, const char *expected) {
     struct source source = {.name = "test", .text = text, .size = strlen(text)};
     struct bytes shown;
@@ -13,31 +17,29 @@ static void expect_shown(const char *text, struct span span, const char *hint, c
 }
 
 Test(source, shows_a_line_with_carets_and_hint_below, .timeout = 10) {
-    expect_shown("one: 1\ntwo: xyz\n", (struct span){{2, 6}, {2, 9}}, "write 2",
-                 "    2 | two: xyz\n      |      ^^^ write 2\n");
+    expect_shown("one: 1\ntwo: xyz\n", span_of(2, 6, 2, 9), "write 2", "    2 | two: xyz\n      |      ^^^ write 2\n");
 }
 
 Test(source, marks_an_empty_span_with_one_caret, .timeout = 10) {
-    expect_shown("one:\n", (struct span){{1, 5}, {1, 5}}, NULL, "    1 | one:\n      |     ^\n");
-    expect_shown("ab", (struct span){{1, 1}, {1, 1}}, NULL, "    1 | ab\n      | ^\n");
+    expect_shown("one:\n", span_of(1, 5, 1, 5), NULL, "    1 | one:\n      |     ^\n");
+    expect_shown("ab", span_of(1, 1, 1, 1), NULL, "    1 | ab\n      | ^\n");
 }
 
 Test(source, marks_to_the_end_of_the_line_what_ends_in_a_later_one, .timeout = 10) {
-    expect_shown("a: [1,\n2]", (struct span){{1, 4}, {2, 3}}, NULL, "    1 | a: [1,\n      |    ^^^\n");
+    expect_shown("a: [1,\n2]", span_of(1, 4, 2, 3), NULL, "    1 | a: [1,\n      |    ^^^\n");
 }
 
 Test(source, repeats_tabs_so_that_carets_stand_below_their_text, .timeout = 10) {
-    expect_shown("a:\tx", (struct span){{1, 4}, {1, 5}}, NULL, "    1 | a:\tx\n      |   \t^\n");
+    expect_shown("a:\tx", span_of(1, 4, 1, 5), NULL, "    1 | a:\tx\n      |   \t^\n");
 }
 
 Test(source, counts_two_columns_for_wide_characters_and_none_for_combining_marks, .timeout = 10) {
-    expect_shown("\xe6\x97\xa5: x", (struct span){{1, 4}, {1, 5}}, NULL, "    1 | \xe6\x97\xa5: x\n      |     ^\n");
-    expect_shown("e\xcc\x81: x", (struct span){{1, 5}, {1, 6}}, NULL, "    1 | e\xcc\x81: x\n      |    ^\n");
+    expect_shown("\xe6\x97\xa5: x", span_of(1, 4, 1, 5), NULL, "    1 | \xe6\x97\xa5: x\n      |     ^\n");
+    expect_shown("e\xcc\x81: x", span_of(1, 5, 1, 6), NULL, "    1 | e\xcc\x81: x\n      |    ^\n");
 }
 
 Test(source, replaces_what_a_terminal_would_obey, .timeout = 10) {
-    expect_shown("a\x1b[2J\xff", (struct span){{1, 2}, {1, 3}}, NULL,
-                 "    1 | a\xef\xbf\xbd[2J\xef\xbf\xbd\n      |  ^\n");
+    expect_shown("a\x1b[2J\xff", span_of(1, 2, 1, 3), NULL, "    1 | a\xef\xbf\xbd[2J\xef\xbf\xbd\n      |  ^\n");
 }
 
 Test(source, cuts_long_lines_around_the_span, .timeout = 10) {
@@ -47,7 +49,7 @@ Test(source, cuts_long_lines_around_the_span, .timeout = 10) {
     struct source source = {.name = "test", .text = line, .size = 1000};
     struct bytes shown;
     bytes_init(&shown);
-    source_show(&source, (struct span){{1, 501}, {1, 505}}, "hint", &shown);
+    source_show(&source, span_of(1, 501, 1, 505), "hint", &shown);
     cr_expect_lt(shown.size, 350, "%s", shown.data);
     const char *below = strchr(shown.data, '\n') + 1;
     const char *here = strstr(shown.data, "HERE");
@@ -59,7 +61,7 @@ Test(source, cuts_long_lines_around_the_span, .timeout = 10) {
 }
 
 Test(source, shows_nothing_of_a_line_that_is_not_there, .timeout = 10) {
-    expect_shown("a\n", (struct span){{3, 1}, {3, 1}}, "hint", "");
+    expect_shown("a\n", span_of(3, 1, 3, 1), "hint", "");
 }
 
 Test(source, ends_lines_where_yaml_does, .timeout = 10) {

@@ -31,7 +31,7 @@ struct fixture {
 
 static struct access_log *log_create(const char *target) {
     struct error error = {.text = ""};
-    struct access_log *log = access_log_create(target, ACCESS_FORMAT_TEXT, NULL, &error);
+    struct access_log *log = access_log_create(target, NULL, &error);
     cr_assert_not_null(log, "%s", error.text);
     return log;
 }
@@ -49,7 +49,7 @@ static void fixture_open(struct fixture *fixture) {
 
 static void fixture_start(struct fixture *fixture) {
     fixture->log = log_create(fixture->path);
-    fixture->queue = access_queue_create(fixture->log);
+    fixture->queue = access_queue_create(fixture->log, ACCESS_FORMAT_TEXT);
     cr_assert_not_null(fixture->queue);
 }
 
@@ -190,7 +190,7 @@ Test(access_log, a_target_that_cannot_be_opened_is_an_error_that_names_it, .time
     fixture_open(&fixture);
     temporary_path(&fixture.folder, "no/such/folder", path);
     size_t count = descriptors_count();
-    cr_assert_null(access_log_create(path, ACCESS_FORMAT_TEXT, NULL, &error));
+    cr_assert_null(access_log_create(path, NULL, &error));
     cr_assert_not_null(strstr(error.text, path), "%s", error.text);
     cr_assert_not_null(strstr(error.text, "No such file or directory"), "%s", error.text);
     cr_assert_eq(descriptors_count(), count);
@@ -232,7 +232,7 @@ Test(access_log, its_thread_begins_as_its_maker_wants, .timeout = 10) {
     struct fixture fixture;
     struct error error = {.text = ""};
     fixture_open(&fixture);
-    struct access_log *log = access_log_create(fixture.path, ACCESS_FORMAT_TEXT, note_thread, &error);
+    struct access_log *log = access_log_create(fixture.path, note_thread, &error);
     cr_assert_not_null(log, "%s", error.text);
     access_log_destroy(log);
     cr_assert_eq(begun_count, 1);
@@ -313,7 +313,8 @@ Test(access_log, lines_of_several_workers_all_arrive_whole, .timeout = 30) {
     fixture_open(&fixture);
     fixture.log = log_create(fixture.path);
     for (uint32_t worker = 0; worker < WORKERS; worker++) {
-        writers[worker] = (struct writer){.queue = access_queue_create(fixture.log), .worker = worker};
+        writers[worker] =
+            (struct writer){.queue = access_queue_create(fixture.log, ACCESS_FORMAT_TEXT), .worker = worker};
         cr_assert_eq(pthread_create(&threads[worker], NULL, write_lines, &writers[worker]), 0);
     }
     for (uint32_t worker = 0; worker < WORKERS; worker++) {
@@ -331,7 +332,7 @@ static void expect_standard_stream(const char *target, int fd) {
     int kept = dup(fd);
     dup2(file, fd);
     fixture.log = log_create(target);
-    fixture.queue = access_queue_create(fixture.log);
+    fixture.queue = access_queue_create(fixture.log, ACCESS_FORMAT_TEXT);
     fixture_write(&fixture, 1);
     access_log_reopen(fixture.log);
     fixture_write(&fixture, 1);
@@ -503,7 +504,7 @@ Test(access_log, a_pipe_that_nobody_reads_is_refused_instead_of_waited_for, .tim
     struct error error = {.text = ""};
     fixture_open(&fixture);
     cr_assert_eq(mkfifo(fixture.path, 0600), 0);
-    cr_assert_null(access_log_create(fixture.path, ACCESS_FORMAT_TEXT, NULL, &error));
+    cr_assert_null(access_log_create(fixture.path, NULL, &error));
     cr_assert_not_null(strstr(error.text, fixture.path), "%s", error.text);
 }
 

@@ -10,6 +10,7 @@ enum { SERVERS_MAX = 4 };
 struct group {
     struct balance balance;
     struct server servers[SERVERS_MAX];
+    struct server_state states[SERVERS_MAX];
     size_t count;
 };
 
@@ -18,6 +19,7 @@ static void group_init(struct group *group, enum config_balance policy, const ui
     *group = (struct group){.count = 0};
     while (group->count < SERVERS_MAX && weights[group->count] > 0) {
         group->servers[group->count].weight = weights[group->count];
+        group->servers[group->count].state = &group->states[group->count];
         group->count++;
     }
     cr_assert(balance_init(&group->balance, policy, group->servers, group->count, 42));
@@ -48,7 +50,7 @@ static void expect_pick(struct group *group, struct server *const *tried, size_t
 /* Makes the server full. */
 static void server_fill(struct server *server) {
     server->connections_max = 1;
-    atomic_store(&server->active, 1);
+    atomic_store(&server->state->active, 1);
 }
 
 static const enum config_balance policies[] = {BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_RANDOM, BALANCE_FIRST};
@@ -139,7 +141,7 @@ Test(balance, picking_does_not_enter_a_server, .timeout = 10) {
         struct group group;
         group_init(&group, policies[policy], WEIGHTS(1));
         picks(&group, 10);
-        cr_assert_eq(atomic_load(&group.servers[0].active), 0);
+        cr_assert_eq(atomic_load(&group.servers[0].state->active), 0);
         balance_finish(&group.balance);
     }
 }
@@ -197,11 +199,11 @@ Test(balance, round_robin_gives_each_exactly_its_share, .timeout = 10) {
 Test(balance, least_conn_takes_the_server_with_the_fewest_sessions, .timeout = 10) {
     struct group group;
     group_init(&group, BALANCE_LEAST_CONN, WEIGHTS(1, 1, 1));
-    atomic_store(&group.servers[0].active, 3);
-    atomic_store(&group.servers[1].active, 1);
-    atomic_store(&group.servers[2].active, 2);
+    atomic_store(&group.servers[0].state->active, 3);
+    atomic_store(&group.servers[1].state->active, 1);
+    atomic_store(&group.servers[2].state->active, 2);
     cr_assert_str_eq(picks(&group, 3), "bbb");
-    atomic_store(&group.servers[1].active, 4);
+    atomic_store(&group.servers[1].state->active, 4);
     cr_assert_str_eq(picks(&group, 3), "ccc");
     balance_finish(&group.balance);
 }
@@ -209,10 +211,10 @@ Test(balance, least_conn_takes_the_server_with_the_fewest_sessions, .timeout = 1
 Test(balance, least_conn_counts_sessions_by_weight, .timeout = 10) {
     struct group group;
     group_init(&group, BALANCE_LEAST_CONN, WEIGHTS(10, 1));
-    atomic_store(&group.servers[0].active, 9);
-    atomic_store(&group.servers[1].active, 1);
+    atomic_store(&group.servers[0].state->active, 9);
+    atomic_store(&group.servers[1].state->active, 1);
     cr_assert_str_eq(picks(&group, 4), "aaaa");
-    atomic_store(&group.servers[0].active, 11);
+    atomic_store(&group.servers[0].state->active, 11);
     cr_assert_str_eq(picks(&group, 4), "bbbb");
     balance_finish(&group.balance);
 }
@@ -233,7 +235,7 @@ Test(balance, least_conn_fills_servers_in_proportion_to_their_weights, .timeout 
     }
     const uint32_t wanted[] = {600, 300, 100};
     for (size_t index = 0; index < group.count; index++) {
-        uint32_t active = atomic_load(&group.servers[index].active);
+        uint32_t active = atomic_load(&group.servers[index].state->active);
         cr_assert(active + 2 >= wanted[index] && active <= wanted[index] + 2, "%u sessions, not %u", active,
                   wanted[index]);
     }

@@ -23,10 +23,8 @@ Test(reason, no_two_have_the_same_name, .timeout = 10) {
 
 Test(reason, every_one_has_the_party_that_ended_the_session, .timeout = 10) {
     const char *const ended_by[CLOSE_REASONS] = {
-        [CLOSE_CLIENT_FIN] = "client",
-        [CLOSE_SERVER_FIN] = "server",
-        [CLOSE_CLIENT_RESET] = "client",
-        [CLOSE_SERVER_RESET] = "server",
+        [CLOSE_CLIENT_FIN] = "client",   [CLOSE_SERVER_FIN] = "server", [CLOSE_CLIENT_RESET] = "client",
+        [CLOSE_SERVER_RESET] = "server", [CLOSE_REJECTED] = "filter",
     };
     for (int reason = 0; reason < CLOSE_REASONS; reason++) {
         const char *wanted = ended_by[reason] == NULL ? "moonring" : ended_by[reason];

@@ -5,35 +5,39 @@
 #include <signal.h>
 
 Test(server, without_connections_max_always_has_room, .timeout = 10) {
-    struct server server = {.connections_max = 0};
+    struct server_state state = {.active = 0};
+    struct server server = {.state = &state, .connections_max = 0};
     for (int count = 0; count < 1000; count++) {
         cr_assert(server_has_room(&server));
         cr_assert(server_enter(&server));
     }
-    cr_assert_eq(atomic_load(&server.active), 1000);
+    cr_assert_eq(atomic_load(&server.state->active), 1000);
 }
 
 Test(server, takes_no_more_than_connections_max, .timeout = 10) {
-    struct server server = {.connections_max = 2};
+    struct server_state state = {.active = 0};
+    struct server server = {.state = &state, .connections_max = 2};
     cr_assert(server_enter(&server));
     cr_assert(server_has_room(&server));
     cr_assert(server_enter(&server));
     cr_assert_not(server_has_room(&server));
     cr_assert_not(server_enter(&server));
-    cr_assert_eq(atomic_load(&server.active), 2, "who was refused is not counted");
+    cr_assert_eq(atomic_load(&server.state->active), 2, "who was refused is not counted");
 }
 
 Test(server, has_room_again_when_one_leaves, .timeout = 10) {
-    struct server server = {.connections_max = 1};
+    struct server_state state = {.active = 0};
+    struct server server = {.state = &state, .connections_max = 1};
     cr_assert(server_enter(&server));
     server_leave(&server);
-    cr_assert_eq(atomic_load(&server.active), 0);
+    cr_assert_eq(atomic_load(&server.state->active), 0);
     cr_assert(server_has_room(&server));
     cr_assert(server_enter(&server));
 }
 
 Test(server, aborts_when_more_leave_than_entered, .timeout = 10, .signal = SIGABRT) {
-    struct server server = {.connections_max = 1};
+    struct server_state state = {.active = 0};
+    struct server server = {.state = &state, .connections_max = 1};
     server_leave(&server);
 }
 
@@ -64,7 +68,8 @@ static void *crowd_push(void *argument) {
 }
 
 Test(server, never_has_more_than_connections_max_from_several_threads, .timeout = 30) {
-    struct crowd crowd = {.server = {.connections_max = PLACES}};
+    struct server_state state = {.active = 0};
+    struct crowd crowd = {.server = {.state = &state, .connections_max = PLACES}};
     pthread_t threads[THREADS];
     for (int index = 0; index < THREADS; index++) {
         cr_assert_eq(pthread_create(&threads[index], NULL, crowd_push, &crowd), 0);
@@ -74,5 +79,5 @@ Test(server, never_has_more_than_connections_max_from_several_threads, .timeout 
     }
     cr_assert_leq(atomic_load(&crowd.inside_max), PLACES);
     cr_assert_gt(atomic_load(&crowd.entered), 0);
-    cr_assert_eq(atomic_load(&crowd.server.active), 0);
+    cr_assert_eq(atomic_load(&crowd.server.state->active), 0);
 }

@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,13 +49,19 @@ static void service_open_upstream(struct service *service) {
                                                   .address = &service->server_addresses[index],
                                                   .config = &service->server_configs[index]};
     }
-    cr_assert(upstream_init(&service->upstream, &service->upstream_config, members, service->servers_count));
+    cr_assert(upstream_init(&service->upstream, &service->upstream_config, members, service->servers_count, NULL));
 }
 
 void service_open(struct service *service) {
     struct error error = {.text = ""};
     service_open_upstream(service);
-    settings_init(&service->listener.settings, &service->listener_config, &service->upstream);
+    service->epoch = epoch_create(&service->listener_config, 1, &service->upstream, 1, NULL, 42);
+    cr_assert_not_null(service->epoch);
+    if (service->access_log != NULL) {
+        service->epoch->access_log = access_queue_create(service->access_log, ACCESS_FORMAT_TEXT);
+    }
+    snprintf(service->name, sizeof service->name, "web");
+    service->listener.name = service->name;
     service->listener.backlog = service->listener_config.tcp.backlog;
     service->listener.quota.max = service->listener_config.connections_max;
     service->listener.process = &service->process;
@@ -63,16 +70,14 @@ void service_open(struct service *service) {
     const struct worker_options options = {
         .number = 0,
         .io = &service->io,
-        .upstreams = &service->upstream,
-        .upstreams_count = 1,
-        .access_log = service->access_log,
+        .epoch = service->epoch,
         .room = service_room,
         .socket_done = service_socket_done,
         .stopped = service_stopped,
         .argument = service,
     };
     cr_assert(worker_init(&service->worker, &options, &error), "%s", error.text);
-    cr_assert(worker_accept(&service->worker, &service->listener, service->socket));
+    cr_assert(worker_accept(&service->worker, &service->listener, 0, service->socket));
     service_turn(service);
 }
 
@@ -88,10 +93,11 @@ void service_close(struct service *service) {
     cr_assert_eq(atomic_load(&service->process.active), 0);
     cr_assert_eq(atomic_load(&service->listener.quota.active), 0);
     for (size_t index = 0; index < service->servers_count; index++) {
-        cr_assert_eq(atomic_load(&service->upstream.servers[index].active), 0);
+        cr_assert_eq(atomic_load(&service->upstream.servers[index].state->active), 0);
         kernel_close(service->servers[index]);
     }
     worker_finish(worker);
+    epoch_destroy(service->epoch);
     upstream_finish(&service->upstream);
     kernel_close(service->socket);
 }

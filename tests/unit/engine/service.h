@@ -25,6 +25,8 @@ struct service {
     struct address server_addresses[SERVICE_SERVERS_MAX];
     int servers[SERVICE_SERVERS_MAX]; /* listening sockets */
     struct upstream upstream;
+    struct epoch *epoch;
+    char name[8]; /* of the listener */
     struct quota process;
     struct listener listener;
     struct address address;

@@ -22,14 +22,14 @@ Test(session, connects_to_the_server_and_counts_it, .timeout = 10) {
     struct service_pair pair = service_pair(&service);
     service_wait(&service, service_session(&service)->state == SESSION_RELAYING);
     struct server *server = &service.upstream.servers[0];
-    cr_assert_eq(atomic_load(&server->active), 1);
-    cr_assert_eq(atomic_load(&server->connected_total), 1);
-    cr_assert_eq(atomic_load(&server->failed_total), 0);
+    cr_assert_eq(atomic_load(&server->state->active), 1);
+    cr_assert_eq(atomic_load(&server->state->connected_total), 1);
+    cr_assert_eq(atomic_load(&server->state->failed_total), 0);
     cr_assert_eq(service_session(&service)->tries, 1);
     kernel_close(pair.client);
     kernel_close(pair.server);
     service_expect_closed(&service, CLOSE_CLIENT_FIN, 1);
-    cr_assert_eq(atomic_load(&server->active), 0);
+    cr_assert_eq(atomic_load(&server->state->active), 0);
     service_close(&service);
 }
 
@@ -47,8 +47,8 @@ Test(session, tries_the_next_server_when_one_refuses, .timeout = 10) {
     cr_assert_eq(service_session(&service)->tries, 3);
     cr_assert_eq(service_session(&service)->server, &service.upstream.servers[2]);
     cr_assert_eq(service_counters(&service)->retries, 2);
-    cr_assert_eq(atomic_load(&service.upstream.servers[0].failed_total), 1);
-    cr_assert_eq(atomic_load(&service.upstream.servers[0].active), 0);
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].state->failed_total), 1);
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].state->active), 0);
     service_close(&service);
 }
 
@@ -65,7 +65,7 @@ Test(session, tries_no_more_often_than_it_may, .timeout = 10) {
     service_expect_closed(&service, CLOSE_NO_SERVER, 1);
     cr_assert_leq(service_expect_end(&service, client), 0);
     cr_assert_eq(service_counters(&service)->connects, 2);
-    cr_assert_eq(atomic_load(&service.upstream.servers[2].failed_total), 0);
+    cr_assert_eq(atomic_load(&service.upstream.servers[2].state->failed_total), 0);
     service_close(&service);
 }
 
@@ -83,8 +83,8 @@ Test(session, tries_all_servers_again_after_a_while, .timeout = 10) {
     service_expect_closed(&service, CLOSE_NO_SERVER, 1);
     cr_assert_geq(deadline_now_ms() - begin_ms, 60);
     cr_assert_eq(service_counters(&service)->connects, 4);
-    cr_assert_eq(atomic_load(&service.upstream.servers[0].failed_total), 2);
-    cr_assert_eq(atomic_load(&service.upstream.servers[1].failed_total), 2);
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].state->failed_total), 2);
+    cr_assert_eq(atomic_load(&service.upstream.servers[1].state->failed_total), 2);
     service_close(&service);
 }
 
@@ -129,7 +129,7 @@ Test(session, gives_up_a_server_that_does_not_answer_in_time, .timeout = 10) {
     service_expect_closed(&service, CLOSE_TIMEOUT_CONNECT, 1);
     cr_assert_geq(deadline_now_ms() - begin_ms, 80);
     cr_assert_leq(service_expect_end(&service, client), 0);
-    cr_assert_eq(atomic_load(&service.upstream.servers[0].failed_total), 1);
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].state->failed_total), 1);
     service_close(&service);
 }
 
@@ -178,7 +178,7 @@ Test(session, waits_for_a_descriptor_for_its_server, .timeout = 10) {
     starve(&service, 100);
     cr_assert_eq(service_session(&service)->state, SESSION_CONNECTING);
     cr_assert_str_eq(service_session(&service)->doing, "waits for a free descriptor");
-    cr_assert_eq(atomic_load(&service.upstream.servers[0].active), 0);
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].state->active), 0);
     service_expect(&service, service_server(&service, 0), 0, 100);
     service_close(&service);
 }
@@ -210,7 +210,7 @@ Test(session, waits_for_room_in_the_queue_of_a_unix_server, .timeout = 10) {
     for (int turn = 0; turn < 10; turn++) {
         service_turn(&service);
     }
-    cr_assert_eq(atomic_load(&service.upstream.servers[0].connected_total), 1);
+    cr_assert_eq(atomic_load(&service.upstream.servers[0].state->connected_total), 1);
     cr_assert_eq(service_counters(&service)->connects_failed, 0);
     service_expect(&service, service_server(&service, 0), 0, 10);
     service_expect(&service, service_server(&service, 0), 0, 10);
@@ -486,7 +486,7 @@ static void logging_service_init(struct service *service, struct temporary *fold
     temporary_create(folder);
     temporary_path(folder, "access.log", path);
     service_init(service);
-    service->access_log = access_log_create(path, ACCESS_FORMAT_TEXT, NULL, &error);
+    service->access_log = access_log_create(path, NULL, &error);
     cr_assert_not_null(service->access_log, "%s", error.text);
 }
 

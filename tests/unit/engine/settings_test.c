@@ -18,7 +18,7 @@ static const struct config_listener listener = {
 Test(settings, have_the_listeners_name_and_timeouts, .timeout = 10) {
     struct upstream upstreams[3] = {{.name = NULL}};
     struct settings settings;
-    settings_init(&settings, &listener, upstreams);
+    settings_init(&settings, &listener, 0, upstreams);
     cr_assert_str_eq(settings.listener, "web");
     cr_assert_eq(settings.timeouts.connect_ms, 1);
     cr_assert_eq(settings.timeouts.idle_ms, 2);
@@ -30,7 +30,7 @@ Test(settings, have_the_listeners_name_and_timeouts, .timeout = 10) {
 Test(settings, have_the_listeners_socket_options, .timeout = 10) {
     struct upstream upstreams[3] = {{.name = NULL}};
     struct settings settings;
-    settings_init(&settings, &listener, upstreams);
+    settings_init(&settings, &listener, 0, upstreams);
     cr_assert(settings.tcp.nodelay);
     cr_assert(settings.tcp.keepalive);
     cr_assert_eq(settings.tcp.keepalive_idle_s, 6);
@@ -41,7 +41,7 @@ Test(settings, have_the_listeners_socket_options, .timeout = 10) {
 Test(settings, point_at_the_listeners_upstream, .timeout = 10) {
     struct upstream upstreams[3] = {{.name = NULL}};
     struct settings settings;
-    settings_init(&settings, &listener, upstreams);
+    settings_init(&settings, &listener, 0, upstreams);
     cr_assert_eq(settings.upstream, &upstreams[2]);
     cr_assert_eq(settings.upstream_index, 2);
 }

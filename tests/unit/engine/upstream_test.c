@@ -40,7 +40,7 @@ Test(upstream, has_what_the_configuration_says, .timeout = 10) {
     struct fixture fixture;
     struct upstream upstream;
     fixture_init(&fixture);
-    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2));
+    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2, NULL));
     cr_assert_str_eq(upstream.name, "web");
     cr_assert_eq(upstream.servers_count, 2);
     cr_assert_eq(upstream.balance, BALANCE_LEAST_CONN);
@@ -54,7 +54,7 @@ Test(upstream, its_servers_have_what_the_configuration_says, .timeout = 10) {
     struct fixture fixture;
     struct upstream upstream;
     fixture_init(&fixture);
-    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2));
+    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2, NULL));
     const struct server *first = &upstream.servers[0];
     cr_assert_str_eq(first->name, "one");
     cr_assert_str_eq(first->address_text, "10.0.0.1:80");
@@ -75,11 +75,11 @@ Test(upstream, its_servers_begin_with_nobody_connected, .timeout = 10) {
     struct fixture fixture;
     struct upstream upstream;
     fixture_init(&fixture);
-    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2));
+    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2, NULL));
     for (size_t index = 0; index < upstream.servers_count; index++) {
-        cr_assert_eq(atomic_load(&upstream.servers[index].active), 0);
-        cr_assert_eq(atomic_load(&upstream.servers[index].connected_total), 0);
-        cr_assert_eq(atomic_load(&upstream.servers[index].failed_total), 0);
+        cr_assert_eq(atomic_load(&upstream.servers[index].state->active), 0);
+        cr_assert_eq(atomic_load(&upstream.servers[index].state->connected_total), 0);
+        cr_assert_eq(atomic_load(&upstream.servers[index].state->failed_total), 0);
     }
     upstream_finish(&upstream);
 }
@@ -88,7 +88,7 @@ Test(upstream, keeps_copies_of_what_it_was_made_from, .timeout = 10) {
     struct fixture fixture;
     struct upstream upstream;
     fixture_init(&fixture);
-    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2));
+    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2, NULL));
     memset(&fixture, 'x', sizeof(fixture));
     cr_assert_str_eq(upstream.name, "web");
     cr_assert_str_eq(upstream.servers[0].name, "one");
@@ -104,7 +104,7 @@ Test(upstream, a_host_with_several_addresses_becomes_several_servers, .timeout =
     fixture_init(&fixture);
     fixture.members[1].name = fixture.first_name;
     fixture.members[1].config = &fixture.servers[0];
-    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2));
+    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2, NULL));
     cr_assert_str_eq(upstream.servers[0].name, "one");
     cr_assert_str_eq(upstream.servers[1].name, "one");
     cr_assert_str_eq(upstream.servers[1].address_text, "unix:/run/two.sock");
@@ -117,7 +117,7 @@ Test(upstream, connect_timeout_that_is_not_set_stays_so, .timeout = 10) {
     struct upstream upstream;
     fixture_init(&fixture);
     fixture.config.connect_ms = UINT64_MAX;
-    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2));
+    cr_assert(upstream_init(&upstream, &fixture.config, fixture.members, 2, NULL));
     cr_assert_eq(upstream.connect_ms, UINT64_MAX);
     upstream_finish(&upstream);
 }

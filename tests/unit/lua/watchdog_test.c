@@ -21,7 +21,7 @@ static void sentry_overdue(void *argument, enum watch_deadline deadline, ucontex
 static void sentry_open(struct sentry *sentry) {
     *sentry = (struct sentry){.spent = 0};
     struct error error = {.text = ""};
-    sentry->watchdog = watchdog_create(1, &error);
+    sentry->watchdog = watchdog_create(1, NULL, &error);
     cr_assert_not_null(sentry->watchdog, "%s", error.text);
     cr_assert(watch_join(&sentry->watch, sentry->watchdog, &error), "%s", error.text);
 }

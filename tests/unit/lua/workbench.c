@@ -25,7 +25,7 @@ static void workbench_init(struct workbench *workbench, struct watchdog *watchdo
 
 void workbench_open(struct workbench *workbench) {
     struct error error = {.text = ""};
-    struct watchdog *watchdog = watchdog_create(10, &error);
+    struct watchdog *watchdog = watchdog_create(10, NULL, &error);
     cr_assert_not_null(watchdog, "%s", error.text);
     workbench_init(workbench, watchdog);
     workbench->owns_watchdog = true;

@@ -63,10 +63,12 @@ Test(arguments, read_every_command, .timeout = 10) {
     } lines[] = {
         {"run -c f", COMMAND_RUN},
         {"check -c f", COMMAND_CHECK},
+        {"config dump -c f", COMMAND_CONFIG_DUMP},
+        {"config schema", COMMAND_CONFIG_SCHEMA},
+        {"config explain", COMMAND_CONFIG_EXPLAIN},
         {"doctor", COMMAND_DOCTOR},
         {"version", COMMAND_VERSION},
         {"help", COMMAND_HELP},
-        {"demo-server -l :1", COMMAND_DEMO_SERVER},
         {"--version", COMMAND_VERSION},
         {"-V", COMMAND_VERSION},
         {"--help", COMMAND_HELP},
@@ -115,14 +117,52 @@ Test(arguments, collect_addresses_from_commas_and_repeated_options, .timeout = 1
     cr_assert_null(arguments.config_path);
 }
 
-Test(arguments, leave_what_follows_two_dashes_to_the_wrapped_command, .timeout = 10) {
+Test(arguments, collect_filters_in_their_order, .timeout = 10) {
     struct arguments arguments;
     struct command_line line;
-    expect_read(&arguments, &line, "demo-server -l :1,:2 -- moonring run -c f");
-    cr_assert_eq(arguments.listen.count, 2);
-    cr_assert_str_eq(arguments.wrapped[0], "moonring");
-    cr_assert_str_eq(arguments.wrapped[2], "-c");
-    cr_assert_null(arguments.wrapped[4]);
+    expect_read(&arguments, &line, "run -l :80 -f a.lua --filter=b,c.lua -ta:1 --filter a.lua --trace");
+    cr_assert_eq(arguments.filters_count, 3);
+    cr_assert_str_eq(arguments.filters[0], "a.lua");
+    cr_assert_str_eq(arguments.filters[1], "b,c.lua");
+    cr_assert_str_eq(arguments.filters[2], "a.lua");
+    cr_assert(arguments.trace);
+}
+
+Test(arguments, need_no_servers_where_a_filter_is, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    expect_read(&arguments, &line, "run -l :80 -f hello.lua");
+    cr_assert_eq(arguments.to.count, 0);
+    cr_assert_not(arguments.trace);
+}
+
+Test(arguments, allow_a_trace_with_a_file, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    expect_read(&arguments, &line, "run -c f --trace");
+    cr_assert(arguments.trace);
+}
+
+Test(arguments, read_the_form_of_a_report, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    expect_read(&arguments, &line, "check -c f");
+    cr_assert_not(arguments.json);
+    expect_read(&arguments, &line, "check -c f --format text");
+    cr_assert_not(arguments.json);
+    expect_read(&arguments, &line, "check -c f --format=json");
+    cr_assert(arguments.json);
+    expect_refused("check -c f --format yaml", "check: --format is text or json, not \"yaml\"");
+}
+
+Test(arguments, read_the_path_of_a_key, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    expect_read(&arguments, &line, "config explain listeners.*.timeouts.idle");
+    cr_assert_str_eq(arguments.key_path, "listeners.*.timeouts.idle");
+    expect_read(&arguments, &line, "config explain");
+    cr_assert_null(arguments.key_path);
+    expect_refused("config explain a b", "config explain: unexpected \"b\"");
 }
 
 Test(arguments, may_be_read_more_than_once, .timeout = 10) {
@@ -139,10 +179,18 @@ Test(arguments, may_be_read_more_than_once, .timeout = 10) {
 Test(arguments, propose_the_command_that_was_meant, .timeout = 10) {
     expect_refused("rnu", "did you mean \"run\"?");
     expect_refused("chek -c f", "did you mean \"check\"?");
-    expect_refused("demo_server", "did you mean \"demo-server\"?");
+    expect_refused("doktor", "did you mean \"doctor\"?");
     expect_refused("help doctr", "did you mean \"doctor\"?");
-    expect_refused("frobnicate", "there are: run check doctor version demo-server help");
+    expect_refused("frobnicate", "there are: run check config doctor version help");
     expect_refused("x", "there are: run");
+}
+
+Test(arguments, propose_the_second_word_of_a_command, .timeout = 10) {
+    expect_refused("config", "config: which one? there are: dump, schema, explain");
+    expect_refused("config -c f", "config: which one?");
+    expect_refused("config dmup", "unknown command \"config dmup\"; did you mean \"config dump\"?");
+    expect_refused("help config shcema", "did you mean \"config schema\"?");
+    expect_refused("confg dump", "did you mean \"config\"?");
 }
 
 Test(arguments, say_where_a_command_is_missing, .timeout = 10) {
@@ -163,8 +211,9 @@ Test(arguments, propose_the_option_that_was_meant, .timeout = 10) {
 
 Test(arguments, name_the_commands_that_have_a_misplaced_option, .timeout = 10) {
     expect_refused("doctor -c f", "doctor: --config is an option of run and check");
-    expect_refused("check -c f -l :80", "check: --listen is an option of run and demo-server");
-    expect_refused("run -c f --as g", "run: --as is an option of check");
+    expect_refused("check -c f -l :80", "check: --listen is an option of run");
+    expect_refused("run -c f --as g", "run: --as is an option of check and config dump");
+    expect_refused("config schema -c f", "config schema: --config is an option of run and check and config dump");
 }
 
 Test(arguments, refuse_an_option_without_its_value, .timeout = 10) {
@@ -172,15 +221,18 @@ Test(arguments, refuse_an_option_without_its_value, .timeout = 10) {
     expect_refused("run --config=", "--config needs a value");
     expect_refused("run --config --print-config", "--config needs a value");
     expect_refused("run -l -t :80", "--listen needs a value: --listen ADDR[,ADDR...]");
+    expect_refused("run -l :80 -f --trace", "--filter needs a value: --filter FILE.lua");
 }
 
 Test(arguments, refuse_a_value_for_an_option_that_takes_none, .timeout = 10) {
     expect_refused("run --print-config=yes", "run: --print-config takes no value");
     expect_refused("run -hx", "run: --help takes no value");
+    expect_refused("run -c f --trace=on", "run: --trace takes no value");
 }
 
 Test(arguments, refuse_words_that_belong_to_nothing, .timeout = 10) {
     expect_refused("run moonring.yaml", "moonring run -c moonring.yaml");
+    expect_refused("run log.lua", "a script is named by -f: moonring run -l ADDR -f log.lua");
     expect_refused("doctor now", "doctor: unexpected \"now\"; see: moonring doctor --help");
     expect_refused("run -- f", "moonring run -c f");
     expect_refused("doctor -", "unexpected \"-\"");
@@ -189,19 +241,23 @@ Test(arguments, refuse_words_that_belong_to_nothing, .timeout = 10) {
 Test(arguments, refuse_a_file_beside_addresses, .timeout = 10) {
     expect_refused("run -c f -l :80 -t :81", "--config and --listen exclude each other");
     expect_refused("run -t :81 -c f", "--config and --to exclude each other");
+    expect_refused("run -c f -f a.lua", "--config and --filter exclude each other: the file names the filters");
 }
 
 Test(arguments, refuse_one_half_of_listen_and_to, .timeout = 10) {
-    expect_refused("run -l :80", "--listen needs --to");
-    expect_refused("run -t :80", "--to needs --listen");
+    expect_refused("run -l :80", "run: --listen needs servers, or a script that serves or routes:\n"
+                                 "  moonring run -l ADDR -t ADDR\n"
+                                 "  moonring run -l ADDR -f FILE.lua");
+    expect_refused("run -t :80", "run: --to needs --listen: moonring run -l ADDR -t ADDR");
+    expect_refused("run -f a.lua", "run: --filter needs --listen: moonring run -l ADDR [-t ADDR] -f FILE.lua");
+    expect_refused("run -f a.lua -t :1", "run: --to needs --listen: moonring run -l ADDR -t ADDR -f FILE.lua");
 }
 
 Test(arguments, propose_both_ways_to_say_what_to_relay, .timeout = 10) {
     expect_refused("run", "moonring run -c /etc/moonring/moonring.yaml");
     expect_refused("run --print-config", "moonring run -l :5432 -t");
     expect_refused("check", "check: which file?");
-    expect_refused("demo-server", "demo-server: on which address?");
-    expect_refused("demo-server -l :1 --", "a command must follow --");
+    expect_refused("config dump", "config dump: which file? moonring config dump -c");
 }
 
 Test(arguments, refuse_the_same_path_option_twice, .timeout = 10) {
@@ -214,6 +270,7 @@ Test(arguments, refuse_addresses_that_are_empty_or_not_printable, .timeout = 10)
     expect_refused("run -l :80, -t :1", "run: --listen \":80,\": an address is empty");
     expect_refused("run -l :1 -t a:1,,b:2", "an address is empty");
     expect_refused("run -l unix:/a\nb -t :1", "an address is not printable");
+    expect_refused("run -l :1 -f a\nb.lua", "a path is not printable");
 }
 
 Test(arguments, refuse_more_addresses_than_they_hold, .timeout = 10) {
@@ -227,6 +284,19 @@ Test(arguments, refuse_more_addresses_than_they_hold, .timeout = 10) {
     cr_assert_eq(arguments.listen.count, ARGUMENTS_ADDRESSES_MAX);
     strcat(words, ",:1");
     expect_refused(words, "run: more than 64 addresses for --listen");
+}
+
+Test(arguments, refuse_more_filters_than_they_hold, .timeout = 10) {
+    char words[WORDS_MAX * 8] = "run -l :1";
+    for (size_t i = 0; i < ARGUMENTS_FILTERS_MAX; i++) {
+        strcat(words, " -fa");
+    }
+    struct arguments arguments;
+    struct command_line line;
+    expect_read(&arguments, &line, words);
+    cr_assert_eq(arguments.filters_count, ARGUMENTS_FILTERS_MAX);
+    strcat(words, " -fa");
+    expect_refused(words, "run: more than 64 times --filter");
 }
 
 /* --- as YAML ----------------------------------------------------------------------------------------------------- */
@@ -255,6 +325,101 @@ Test(arguments, become_yaml_with_every_address_quoted, .timeout = 10) {
     bytes_finish(&yaml);
 }
 
+Test(arguments, become_yaml_in_which_no_dollar_is_a_variable, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    struct config_report report;
+    config_report_init(&report);
+    expect_read(&arguments, &line, "run -l unix:/a$b -f /$HOME/${x}.lua");
+    struct config *config = arguments_load(&arguments, &report);
+    cr_assert_not_null(config, "%s", report.text.data);
+    cr_assert_str_eq(config->listeners[0].binds[0].text, "unix:/a$b");
+    cr_assert_str_eq(config->listeners[0].filters[0].path, "/$HOME/${x}.lua");
+    config_destroy(config);
+    config_report_finish(&report);
+}
+
+Test(arguments, become_yaml_without_upstreams_where_filters_do_their_work, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    struct bytes yaml;
+    bytes_init(&yaml);
+    expect_read(&arguments, &line, "run -l :80 -f it's.lua -f b.lua");
+    arguments_to_yaml(&arguments, &yaml);
+    cr_assert_str_eq(yaml.data, "listeners:\n"
+                                "  main:\n"
+                                "    bind:\n"
+                                "      - ':80'\n"
+                                "    filters:\n"
+                                "      - 'it''s.lua'\n"
+                                "      - 'b.lua'\n"
+                                "process:\n"
+                                "  workers: 1\n");
+    bytes_finish(&yaml);
+}
+
+/* --- as a configuration ------------------------------------------------------------------------------------------ */
+
+static struct config *load(const char *words, struct config_report *report) {
+    struct arguments arguments;
+    struct command_line line;
+    config_report_init(report);
+    expect_read(&arguments, &line, words);
+    return arguments_load(&arguments, report);
+}
+
+static void expect_report(const char *words, const char *wanted) {
+    struct config_report report;
+    cr_assert_null(load(words, &report), "%s", words);
+    cr_assert_str_eq(report.text.data, wanted);
+    config_report_finish(&report);
+}
+
+Test(arguments, load_as_a_configuration_of_one_listener_and_one_worker, .timeout = 10) {
+    struct config_report report;
+    struct config *config = load("run -l :80,:81 -t 10.0.0.1:1,a:2 -f /x/log.lua -f /y.lua", &report);
+    cr_assert_not_null(config, "%s", report.text.data);
+    cr_assert_eq(config->listeners_count, 1);
+    const struct config_listener *listener = &config->listeners[0];
+    cr_assert_str_eq(listener->name, "main");
+    cr_assert_eq(listener->binds_count, 2);
+    cr_assert_eq(listener->filters_count, 2);
+    cr_assert_str_eq(listener->filters[0].path, "/x/log.lua");
+    cr_assert_str_eq(listener->filters[0].name, "log");
+    cr_assert_str_eq(listener->filters[1].place.file, "command line: --filter");
+    cr_assert_eq(listener->filters[1].place.line, 0);
+    cr_assert_eq(config->upstreams[listener->upstream].servers_count, 2);
+    cr_assert_eq(config->process.workers, 1);
+    config_destroy(config);
+    config_report_finish(&report);
+}
+
+Test(arguments, load_without_an_upstream_where_only_filters_are, .timeout = 10) {
+    struct config_report report;
+    struct config *config = load("run -l :80 -f hello.lua", &report);
+    cr_assert_not_null(config, "%s", report.text.data);
+    cr_assert_eq(config->listeners[0].upstream, CONFIG_NO_UPSTREAM);
+    cr_assert_eq(config->listeners[0].filters[0].path[0], '/');
+    cr_assert_str_eq(report.text.data, "");
+    config_destroy(config);
+    config_report_finish(&report);
+}
+
+Test(arguments, are_named_in_what_is_wrong_with_them, .timeout = 10) {
+    expect_report("run -l *:80 -t http://app",
+                  "command line: --listen: error[E0306]: address: \"*:80\" is not an address\n"
+                  "      = write \":80\" for every address of this machine\n"
+                  "command line: --to: error[E0306]: address: \"http://app\" is a URL, and an address is a host and a "
+                  "port\n"
+                  "      = write \"app:80\"\n"
+                  "2 errors: nothing was applied\n");
+    expect_report("run -l :80 -f a/log.lua -f b/log.lua",
+                  "command line: --filter: error[E0408]: listener \"main\" has two filters \"log\"\n"
+                  "      = give it a \"name\" of its own, or remove it\n"
+                  "command line: --filter: note: the other one\n"
+                  "1 error: nothing was applied\n");
+}
+
 /* --- help -------------------------------------------------------------------------------------------------------- */
 
 Test(arguments, turn_into_help_wherever_it_is_asked_for, .timeout = 10) {
@@ -262,9 +427,17 @@ Test(arguments, turn_into_help_wherever_it_is_asked_for, .timeout = 10) {
         const char *words;
         enum command about;
     } lines[] = {
-        {"help", COMMAND_NONE},          {"help run", COMMAND_RUN},   {"--help", COMMAND_NONE},
-        {"run --help", COMMAND_RUN},     {"run -h", COMMAND_RUN},     {"run -l :80 --help", COMMAND_RUN},
-        {"check --help", COMMAND_CHECK}, {"help help", COMMAND_HELP}, {"help --help", COMMAND_HELP},
+        {"help", COMMAND_NONE},
+        {"help run", COMMAND_RUN},
+        {"--help", COMMAND_NONE},
+        {"run --help", COMMAND_RUN},
+        {"run -h", COMMAND_RUN},
+        {"run -l :80 --help", COMMAND_RUN},
+        {"check --help", COMMAND_CHECK},
+        {"help help", COMMAND_HELP},
+        {"help --help", COMMAND_HELP},
+        {"help config dump", COMMAND_CONFIG_DUMP},
+        {"config explain -h", COMMAND_CONFIG_EXPLAIN},
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         struct arguments arguments;
@@ -276,7 +449,8 @@ Test(arguments, turn_into_help_wherever_it_is_asked_for, .timeout = 10) {
 }
 
 Test(arguments, help_about_the_program_lists_every_command, .timeout = 10) {
-    const char *const commands[] = {"run ", "check ", "doctor ", "version ", "demo-server ", "help "};
+    const char *const commands[] = {"run ",    "check ",   "config dump ", "config schema ", "config explain ",
+                                    "doctor ", "version ", "help "};
     char *help = help_of(COMMAND_NONE);
     cr_assert_not_null(strstr(help, "usage: moonring COMMAND"));
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
@@ -289,6 +463,8 @@ Test(arguments, help_about_a_command_has_its_own_options_only, .timeout = 10) {
     char *run = help_of(COMMAND_RUN);
     cr_assert_not_null(strstr(run, "usage: moonring run -c FILE"));
     cr_assert_not_null(strstr(run, "-l, --listen ADDR[,ADDR...]"));
+    cr_assert_not_null(strstr(run, "-f, --filter FILE.lua"));
+    cr_assert_not_null(strstr(run, "    --trace"));
     cr_assert_null(strstr(run, "--as"));
     char *check = help_of(COMMAND_CHECK);
     cr_assert_not_null(strstr(check, "    --as PATH"));

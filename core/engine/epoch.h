@@ -1,0 +1,54 @@
+/* What a worker goes by between two reloads: the settings of the listeners, the balances, the filters. Made by the
+ * control thread, then the worker's alone. A session keeps the epoch that it began in; an epoch that was replaced ends
+ * with its last session. */
+#ifndef MOONRING_ENGINE_EPOCH_H
+#define MOONRING_ENGINE_EPOCH_H
+
+#include "config/config.h"
+#include "engine/balance.h"
+#include "engine/settings.h"
+#include "engine/upstream.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct access_queue;
+struct filter;
+
+/* The filters of a listener on this worker, the client's end first. */
+struct filter_list {
+    struct filter **filters;
+    size_t count;
+};
+
+struct generation;
+
+struct epoch {
+    struct generation *generation; /* what it is part of; the control thread's business */
+    struct upstream *upstreams;    /* the generation's, which outlives it */
+    size_t upstreams_count;
+    struct balance *balances;  /* ours; one for each upstream */
+    struct settings *settings; /* ours; one for each listener */
+    size_t settings_count;
+    const struct filter_list *filter_lists; /* one for each listener; NULL: no listener has a filter */
+    struct access_queue *access_log;        /* its maker's; where its sessions are told of; NULL: nowhere */
+    _Atomic uint64_t users;                 /* sessions, and acceptors whose next session begins in it; only the
+                                             * worker changes it */
+    bool replaced;                          /* it has no new users, except from acceptors that end */
+};
+
+/* listeners, upstreams and filter_lists must outlive it. seed: for balances; any number, different for each worker.
+ * NULL: memory is short. */
+struct epoch *epoch_create(const struct config_listener *listeners, size_t listeners_count, struct upstream *upstreams,
+                           size_t upstreams_count, const struct filter_list *filter_lists, uint64_t seed);
+/* Any thread. */
+static inline uint64_t epoch_users(const struct epoch *epoch) {
+    return atomic_load_explicit(&epoch->users, memory_order_relaxed);
+}
+
+/* NULL is fine. */
+void epoch_destroy(struct epoch *epoch);
+
+#endif

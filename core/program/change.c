@@ -1,0 +1,152 @@
+#include "program/change.h"
+
+#include "base/log.h"
+
+#include <sched.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum {
+    ANSWER_MS = 5000,          /* a worker that takes longer for a turn is in no state for a change */
+    DESCRIPTORS_RESERVED = 64, /* rings, listening sockets, logs, pipes */
+    CONNECTIONS_MAX = 10000000,
+};
+
+/* --- sizes ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t workers_count(const struct config *config) {
+    if (config->process.workers != 0) {
+        return config->process.workers;
+    }
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count > 0 ? (uint32_t)count : 1;
+}
+
+static uint64_t descriptors_raise(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return 1024;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur;
+}
+
+/* A session needs two descriptors. */
+static uint32_t connections_possible(uint64_t descriptors) {
+    uint64_t reserved = descriptors / 4 < DESCRIPTORS_RESERVED ? descriptors / 4 : DESCRIPTORS_RESERVED;
+    uint64_t possible = (descriptors - reserved) / 2;
+    return possible < 1 ? 1 : possible > CONNECTIONS_MAX ? CONNECTIONS_MAX : (uint32_t)possible;
+}
+
+static void tell_connections_max(uint32_t wanted, uint32_t possible, uint64_t descriptors) {
+    if (wanted == 0) {
+        log_info("max_connections: %u, from the limit of %lu descriptors", possible, (unsigned long)descriptors);
+    } else if (wanted > possible) {
+        log_warn("process.max_connections is %u, but the limit of %lu descriptors allows only %u, which is used: raise "
+                 "it (`ulimit -n`, systemd: LimitNOFILE=)",
+                 wanted, (unsigned long)descriptors, possible);
+    }
+}
+
+static void set_connections_max(struct program *program, const struct config *config) {
+    uint64_t descriptors = descriptors_raise();
+    uint32_t possible = connections_possible(descriptors);
+    uint32_t wanted = config->process.connections_max;
+    uint32_t max = wanted == 0 || wanted > possible ? possible : wanted;
+    if (atomic_exchange(&program->process.max, max) != max) {
+        tell_connections_max(wanted, possible, descriptors);
+    }
+}
+
+/* --- preparing -------------------------------------------------------------------------------------------------- */
+
+static const struct config_log *log_before(const struct program *program) {
+    return program->generation == NULL ? NULL : &program->generation->config->log;
+}
+
+static bool prepare_logs(struct program *program, const struct config_log *config, struct held_log **access_log,
+                         struct error *error) {
+    const struct config_log *before = log_before(program);
+    *access_log = NULL;
+    if (config->access_target != NULL) {
+        *access_log = logs_open(&program->logs, config->access_target, error);
+        if (*access_log == NULL) {
+            return false;
+        }
+    }
+    bool moves = before == NULL || strcmp(before->error_target, config->error_target) != 0;
+    return !moves || log_prepare(config->error_target, error);
+}
+
+static bool prepare_workers(struct program *program, struct generation *next, struct error *error) {
+    return sockets_prepare(&program->sockets, next->config, next->workers, error) &&
+           crew_prepare(&program->crew, next, next->workers, error) && crew_answers(&program->crew, ANSWER_MS, error);
+}
+
+static void report_say(struct config_report *report, const struct error *error) {
+    bytes_printf(&report->text, "%s\n", error->text);
+}
+
+struct generation *change_prepare(struct program *program, struct held_config *held, struct config_report *report) {
+    struct generation_options options = {.workers = workers_count(held->config),
+                                         .process = &program->process,
+                                         .watch = &program->watch,
+                                         .trace = program->trace};
+    struct error error;
+    struct generation *next = NULL;
+    if (!prepare_logs(program, &held->config->log, &options.access_log, &error)) {
+        report_say(report, &error);
+    } else if ((next = generation_create(held, program->generation, &options, report)) != NULL &&
+               prepare_workers(program, next, &error)) {
+        return next;
+    } else if (next != NULL) {
+        report_say(report, &error);
+    }
+    change_abandon(program, next);
+    return NULL;
+}
+
+bool change_listen(struct program *program, struct generation *next, struct config_report *report) {
+    struct error error;
+    bool listens = sockets_listen(&program->sockets, next->config, &error);
+    if (!listens) {
+        report_say(report, &error);
+        change_abandon(program, next);
+    }
+    return listens;
+}
+
+void change_abandon(struct program *program, struct generation *next) {
+    crew_abandon(&program->crew);
+    sockets_abandon(&program->sockets);
+    generation_destroy(next);
+    log_abandon();
+    logs_sweep(&program->logs);
+}
+
+/* --- committing ------------------------------------------------------------------------------------------------- */
+
+static void retire(struct program *program, struct generation *before) {
+    before->replaced_ms = kernel_now_ns() / 1000000;
+    list_append(&program->retired, &before->link);
+    held_config_drop(program->previous);
+    program->previous = held_config_hold(before->held);
+}
+
+void change_commit(struct program *program, struct generation *next) {
+    struct generation *before = program->generation;
+    const struct config *config = next->config;
+    log_commit();
+    log_set_level(config->log.error_level);
+    set_connections_max(program, config);
+    generation_commit(next);
+    sockets_commit(&program->sockets, config);
+    crew_commit(&program->crew);
+    program->generation = next;
+    if (before != NULL) {
+        retire(program, before);
+    }
+}

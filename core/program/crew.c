@@ -1,0 +1,558 @@
+#include "program/crew.h"
+
+#include "base/log.h"
+#include "engine/ring.h"
+#include "program/privileges.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* The members there are; a member may be taken away within. */
+#define crew_for_each(member, crew)                                                                                    \
+    for (uint32_t member##_place = 0; member##_place < (crew)->places_count; member##_place++)                         \
+        for (struct crew_member *member = (crew)->places[member##_place].member; member != NULL; member = NULL)
+
+static void semaphore_wait(sem_t *semaphore) {
+    while (sem_wait(semaphore) < 0 && errno == EINTR) {
+    }
+}
+
+/* --- what workers call ------------------------------------------------------------------------------------------ */
+
+static void crew_room(void *argument, struct worker *worker) {
+    struct crew *crew = argument;
+    pthread_mutex_lock(&crew->lock);
+    crew_for_each(member, crew) {
+        if (&member->worker != worker) {
+            worker_post_resume(&member->worker);
+        }
+    }
+    pthread_mutex_unlock(&crew->lock);
+}
+
+static void crew_socket_done(void *argument, int fd) {
+    struct crew *crew = argument;
+    sockets_leave(crew->options.sockets, fd);
+}
+
+static void crew_epoch_over(void *argument, struct worker *worker, struct epoch *epoch) {
+    struct crew *crew = argument;
+    struct crew_member *member = container_of(worker, struct crew_member, worker);
+    generation_leave(epoch->generation, member->number);
+    atomic_fetch_sub(&member->epochs, 1);
+    kernel_event_signal(crew->event_fd);
+}
+
+static void crew_stopped(void *argument, struct worker *worker) {
+    struct crew *crew = argument;
+    struct crew_member *member = container_of(worker, struct crew_member, worker);
+    atomic_store(&member->ended, true);
+    kernel_event_signal(crew->event_fd);
+}
+
+/* --- the workers' threads --------------------------------------------------------------------------------------- */
+
+static bool member_init_worker(struct crew_member *member) {
+    struct crew *crew = member->crew;
+    const struct worker_options options = {.number = member->number,
+                                           .io = &crew->options.io,
+                                           .features = &crew->options.features,
+                                           .room = crew_room,
+                                           .socket_done = crew_socket_done,
+                                           .epoch_over = crew_epoch_over,
+                                           .stopped = crew_stopped,
+                                           .argument = crew};
+    return worker_init(&member->worker, &options, &member->error);
+}
+
+/* On its own thread: a ring belongs to the thread that made it. */
+static bool member_make(struct crew_member *member) {
+    const struct crew_options *options = &member->crew->options;
+    if ((options->drop_rights && !privileges_drop_thread(&member->error)) ||
+        !watch_join(&member->watch, options->watchdog, &member->error)) {
+        return false;
+    }
+    if (!member_init_worker(member)) {
+        watch_leave(&member->watch);
+        return false;
+    }
+    return true;
+}
+
+/* The next filters begin before the first session can enter them. */
+static void member_adopt(struct crew_member *member) {
+    struct generation *before = member->generation;
+    struct generation *next = member->next;
+    member->generation = next;
+    if (next != NULL) {
+        generation_begin(next, &member->worker, &member->watch);
+    }
+    if (before != NULL) {
+        generation_retire(before, next, member->number);
+    }
+    struct epoch *epoch = next == NULL ? NULL : next->parts[member->number].epoch;
+    worker_adopt(&member->worker, epoch, member->sockets, member->sockets_count);
+}
+
+static void member_answer(struct crew_member *member) {
+    atomic_store(&member->busy, false);
+    sem_post(&member->crew->answers);
+}
+
+static void member_work(struct crew_member *member) {
+    if (member->dismissed) {
+        worker_stop(&member->worker);
+        worker_run(&member->worker);
+        return;
+    }
+    member_adopt(member);
+    member_answer(member);
+    worker_run(&member->worker);
+    if (member->generation != NULL) {
+        generation_leave(member->generation, member->number);
+    }
+}
+
+static void member_name(const struct crew_member *member) {
+    char name[16];
+    snprintf(name, sizeof name, "worker %u", member->number % 100000000);
+    pthread_setname_np(pthread_self(), name);
+}
+
+static void *member_run(void *argument) {
+    struct crew_member *member = argument;
+    member_name(member);
+    member->made = member_make(member);
+    sem_post(&member->crew->ready);
+    semaphore_wait(&member->go);
+    if (member->made) {
+        member_work(member);
+        watch_leave(&member->watch);
+    }
+    return NULL;
+}
+
+/* --- members ---------------------------------------------------------------------------------------------------- */
+
+static void member_forget_sockets(struct crew_member *member) {
+    free(member->sockets);
+    member->sockets = NULL;
+    member->sockets_count = 0;
+}
+
+static void member_unmake_acceptors(struct crew_member *member) {
+    for (size_t i = 0; i < member->sockets_count; i++) {
+        acceptor_unmake(member->sockets[i].acceptor);
+    }
+}
+
+/* Its thread has ended, and nobody posts to it any more. */
+static void member_free(struct crew_member *member) {
+    if (member->made) {
+        worker_finish(&member->worker);
+    }
+    worker_report_finish(&member->report);
+    sem_destroy(&member->go);
+    free(member->sockets);
+    free(member);
+}
+
+static struct crew_member *member_start(struct crew *crew, uint32_t number, struct error *error) {
+    struct crew_member *member = calloc(1, sizeof *member);
+    if (member == NULL) {
+        error_set(error, "no memory for worker %u", number);
+        return NULL;
+    }
+    member->crew = crew;
+    member->number = number;
+    check(sem_init(&member->go, 0, 0) == 0);
+    worker_report_init(&member->report);
+    int failure = pthread_create(&member->thread, NULL, member_run, member);
+    if (failure != 0) {
+        error_set(error, "cannot start a thread for worker %u: %s", number, error_name(failure));
+        member_free(member);
+        return NULL;
+    }
+    semaphore_wait(&crew->ready);
+    return member;
+}
+
+/* A new member, which waits for its `go`. */
+static bool crew_recruit(struct crew *crew, uint32_t number, struct error *error) {
+    struct crew_place *place = &crew->places[number];
+    struct crew_member *member = member_start(crew, number, error);
+    if (member == NULL) {
+        return false;
+    }
+    if (!member->made) {
+        *error = member->error;
+        sem_post(&member->go);
+        pthread_join(member->thread, NULL);
+        member_free(member);
+        return false;
+    }
+    member->worker.engine.counters = place->report.counters;
+    member->worker.engine.next_session_id = place->next_session_id;
+    pthread_mutex_lock(&crew->lock);
+    place->member = member;
+    pthread_mutex_unlock(&crew->lock);
+    return true;
+}
+
+/* Takes away a member that ends, or has ended. Its numbers stay. */
+static void crew_part_with(struct crew *crew, struct crew_place *place) {
+    struct crew_member *member = place->member;
+    pthread_join(member->thread, NULL);
+    pthread_mutex_lock(&crew->lock);
+    place->member = NULL;
+    pthread_mutex_unlock(&crew->lock);
+    bytes_clear(&place->report.sessions);
+    worker_report_fill(&place->report, &member->worker);
+    place->next_session_id = member->worker.engine.next_session_id;
+    member_free(member);
+}
+
+static bool crew_make_places(struct crew *crew, uint32_t count, struct error *error) {
+    if (count <= crew->places_count) {
+        return true;
+    }
+    pthread_mutex_lock(&crew->lock);
+    struct crew_place *places = reallocarray(crew->places, count, sizeof *places);
+    if (places != NULL) {
+        crew->places = places;
+        for (; crew->places_count < count; crew->places_count++) {
+            places[crew->places_count] = (struct crew_place){.next_session_id = 1};
+            worker_report_init(&places[crew->places_count].report);
+        }
+    }
+    pthread_mutex_unlock(&crew->lock);
+    return places != NULL || error_set(error, "no memory for %u workers", count);
+}
+
+bool crew_init(struct crew *crew, const struct crew_options *options, struct error *error) {
+    *crew = (struct crew){.options = *options, .event_fd = kernel_event_open()};
+    if (crew->event_fd < 0) {
+        return error_set(error, "no descriptor is left: raise `ulimit -n` (systemd: LimitNOFILE=)");
+    }
+    check(pthread_mutex_init(&crew->lock, NULL) == 0);
+    check(sem_init(&crew->ready, 0, 0) == 0 && sem_init(&crew->answers, 0, 0) == 0);
+    crew->is_open = true;
+    return true;
+}
+
+void crew_finish(struct crew *crew) {
+    crew_for_each(member, crew) {
+        pthread_join(member->thread, NULL);
+    }
+    /* Only now: until the last one had ended, others posted into its mailbox. */
+    crew_for_each(member, crew) {
+        member_free(member);
+    }
+    for (uint32_t i = 0; i < crew->places_count; i++) {
+        worker_report_finish(&crew->places[i].report);
+    }
+    free(crew->places);
+    if (crew->is_open) {
+        pthread_mutex_destroy(&crew->lock);
+        sem_destroy(&crew->ready);
+        sem_destroy(&crew->answers);
+        kernel_close(crew->event_fd);
+    }
+}
+
+/* --- messages --------------------------------------------------------------------------------------------------- */
+
+static void member_post(struct crew_member *member, struct message *message,
+                        void (*run)(struct worker *worker, struct message *message)) {
+    message->run = run;
+    worker_post(&member->worker, message);
+}
+
+static void message_stop(struct worker *worker, struct message *message) {
+    (void)message;
+    worker_stop(worker);
+}
+
+static void message_close(struct worker *worker, struct message *message) {
+    (void)message;
+    worker_close_sessions(worker);
+}
+
+static void member_dismiss(struct crew_member *member) {
+    if (!member->dismissed) {
+        member->dismissed = true;
+        member_post(member, &member->stop_message, message_stop);
+    }
+}
+
+void crew_stop(struct crew *crew) {
+    crew_for_each(member, crew) {
+        member_dismiss(member);
+    }
+}
+
+void crew_close_sessions(struct crew *crew) {
+    crew_for_each(member, crew) {
+        member_post(member, &member->close_message, message_close);
+    }
+}
+
+bool crew_has_ended(const struct crew *crew) {
+    crew_for_each(member, crew) {
+        if (!atomic_load(&member->ended)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void crew_tend(struct crew *crew) {
+    for (uint32_t number = crew->workers; number < crew->places_count; number++) {
+        struct crew_place *place = &crew->places[number];
+        if (place->member == NULL) {
+            continue;
+        }
+        if (atomic_load(&place->member->ended)) {
+            crew_part_with(crew, place);
+            log_info("worker %u has ended", number);
+        } else if (atomic_load(&place->member->epochs) == 0) {
+            member_dismiss(place->member);
+        }
+    }
+}
+
+/* --- tasks ------------------------------------------------------------------------------------------------------ */
+
+static void message_task(struct worker *worker, struct message *message) {
+    struct crew_member *member = container_of(message, struct crew_member, task_message);
+    (void)worker;
+    member->task(member, member->argument);
+    member_answer(member);
+}
+
+static const struct crew_member *crew_busy_member(const struct crew *crew) {
+    crew_for_each(member, crew) {
+        if (atomic_load(&member->busy)) {
+            return member;
+        }
+    }
+    return NULL;
+}
+
+static struct timespec time_after_ms(uint32_t wait_ms) {
+    uint64_t at_ns = kernel_now_ns() + (uint64_t)wait_ms * 1000000;
+    return (struct timespec){.tv_sec = (time_t)(at_ns / 1000000000), .tv_nsec = (long)(at_ns % 1000000000)};
+}
+
+/* An answer may also be a late one to an earlier question. False: the time is over. */
+static bool crew_wait_answer(struct crew *crew, const struct timespec *until) {
+    int result;
+    do {
+        result = sem_clockwait(&crew->answers, CLOCK_MONOTONIC, until);
+    } while (result < 0 && errno == EINTR);
+    return result == 0;
+}
+
+/* Who is still busy with an earlier task is not given another. */
+static void crew_give(struct crew *crew, crew_task_fn *task, const void *argument) {
+    crew_for_each(member, crew) {
+        if (member->working && !member->dismissed && !atomic_exchange(&member->busy, true)) {
+            member->task = task;
+            member->argument = argument;
+            member_post(member, &member->task_message, message_task);
+        }
+    }
+}
+
+static void crew_wait_for_all(struct crew *crew) {
+    while (crew_busy_member(crew) != NULL) {
+        semaphore_wait(&crew->answers);
+    }
+}
+
+static bool crew_wait_for_all_at_most(struct crew *crew, uint32_t wait_ms, struct error *error) {
+    const struct timespec until = time_after_ms(wait_ms);
+    const struct crew_member *busy = crew_busy_member(crew);
+    while (busy != NULL && crew_wait_answer(crew, &until)) {
+        busy = crew_busy_member(crew);
+    }
+    return busy == NULL || error_set(error, "worker %u did not answer within %u ms", busy->number, wait_ms);
+}
+
+static void task_nothing(struct crew_member *member, const void *argument) {
+    (void)member;
+    (void)argument;
+}
+
+bool crew_answers(struct crew *crew, uint32_t wait_ms, struct error *error) {
+    crew_give(crew, task_nothing, NULL);
+    return crew_wait_for_all_at_most(crew, wait_ms, error);
+}
+
+/* Into the member's own: it may be late. */
+static void task_report(struct crew_member *member, const void *argument) {
+    (void)argument;
+    bytes_clear(&member->report.sessions);
+    worker_report_fill(&member->report, &member->worker);
+    if (member->generation != NULL) {
+        generation_describe_filters(member->generation, member->number, &member->report.sessions);
+    }
+}
+
+static void place_take_report(struct crew_place *place) {
+    struct bytes sessions = place->report.sessions;
+    place->report = place->member->report;
+    place->member->report.sessions = sessions;
+}
+
+void crew_report(struct crew *crew, uint32_t wait_ms) {
+    struct error error;
+    crew_give(crew, task_report, NULL);
+    if (!crew_wait_for_all_at_most(crew, wait_ms, &error)) {
+        log_warn("%s: its numbers are old", error.text);
+    }
+    for (uint32_t i = 0; i < crew->places_count; i++) {
+        const struct crew_member *member = crew->places[i].member;
+        if (member != NULL && member->working && !member->dismissed && !atomic_load(&member->busy)) {
+            place_take_report(&crew->places[i]);
+        }
+    }
+}
+
+/* --- a change --------------------------------------------------------------------------------------------------- */
+
+static int compare_fds(const void *a, const void *b) {
+    int left = ((const struct worker_socket *)a)->fd;
+    int right = ((const struct worker_socket *)b)->fd;
+    return (left > right) - (left < right);
+}
+
+static bool member_take_socket(struct crew_member *member, const struct listening_socket *socket,
+                               enum socket_duty duty) {
+    struct worker_socket *mine = &member->sockets[member->sockets_count];
+    *mine = (struct worker_socket){.fd = socket->fd, .index = socket->listener};
+    switch (duty) {
+    case DUTY_NONE:
+        return true;
+    case DUTY_BEGIN:
+        mine->acceptor = acceptor_make();
+        if (mine->acceptor == NULL) {
+            return false;
+        }
+        break;
+    case DUTY_GO_ON:
+    case DUTY_HAND_OVER:
+        break;
+    }
+    if (duty != DUTY_HAND_OVER) {
+        mine->listener = member->next->listeners[socket->listener];
+    }
+    member->sockets_count++;
+    return true;
+}
+
+static bool member_take_sockets(struct crew_member *member) {
+    const struct sockets *sockets = member->crew->options.sockets;
+    member->sockets = calloc(sockets->count + 1, sizeof *member->sockets);
+    if (member->sockets == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < sockets->count; i++) {
+        const struct listening_socket *socket = &sockets->items[i];
+        if (!member_take_socket(member, socket, sockets_duty(sockets, socket, member->number))) {
+            return false;
+        }
+    }
+    qsort(member->sockets, member->sockets_count, sizeof *member->sockets, compare_fds);
+    return true;
+}
+
+/* One that was told to end may need a moment; it has no session. */
+static bool crew_await_end(struct crew *crew, uint32_t number, struct error *error) {
+    enum { LOOK_MS = 1, LOOKS = 1000 };
+    const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
+    struct crew_place *place = &crew->places[number];
+    for (int look = 0; look < LOOKS; look++) {
+        if (atomic_load(&place->member->ended)) {
+            crew_part_with(crew, place);
+            return true;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return error_set(error, "worker %u was told to end, and has not yet", number);
+}
+
+static bool crew_fill_place(struct crew *crew, uint32_t number, struct error *error) {
+    const struct crew_place *place = &crew->places[number];
+    if (place->member != NULL && place->member->dismissed && !crew_await_end(crew, number, error)) {
+        return false;
+    }
+    return place->member != NULL || crew_recruit(crew, number, error);
+}
+
+bool crew_prepare(struct crew *crew, struct generation *generation, uint32_t workers, struct error *error) {
+    crew->workers_next = workers;
+    if (!crew_make_places(crew, workers, error)) {
+        return false;
+    }
+    for (uint32_t number = 0; number < workers; number++) {
+        if (!crew_fill_place(crew, number, error)) {
+            return false;
+        }
+    }
+    crew_for_each(member, crew) {
+        member->next = member->number < workers ? generation : NULL;
+        if (!member->dismissed && !member_take_sockets(member)) {
+            return error_set(error, "no memory for the listening sockets");
+        }
+    }
+    return true;
+}
+
+static void task_adopt(struct crew_member *member, const void *argument) {
+    (void)argument;
+    member_adopt(member);
+}
+
+static void member_begin(struct crew_member *member) {
+    atomic_store(&member->busy, true);
+    member->working = true;
+    sem_post(&member->go);
+}
+
+void crew_commit(struct crew *crew) {
+    crew_for_each(member, crew) {
+        atomic_fetch_add(&member->epochs, member->next != NULL);
+    }
+    crew_give(crew, task_adopt, NULL);
+    crew_for_each(member, crew) {
+        if (!member->working) {
+            member_begin(member);
+        }
+    }
+    crew_wait_for_all(crew);
+    crew_for_each(member, crew) {
+        member_forget_sockets(member); /* the acceptors are the worker's now */
+    }
+    crew->workers = crew->workers_next;
+}
+
+void crew_abandon(struct crew *crew) {
+    for (uint32_t number = 0; number < crew->places_count; number++) {
+        struct crew_place *place = &crew->places[number];
+        if (place->member == NULL) {
+            continue;
+        }
+        member_unmake_acceptors(place->member);
+        member_forget_sockets(place->member);
+        if (!place->member->working) {
+            place->member->dismissed = true;
+            sem_post(&place->member->go);
+            crew_part_with(crew, place);
+        }
+    }
+    crew->workers_next = crew->workers;
+}

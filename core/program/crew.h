@@ -1,0 +1,107 @@
+/* The workers' threads, and what the control thread says to them. A reload may make them more or fewer: a worker too
+ * many accepts no more and ends with its last session, unless another reload wants it again before. */
+#ifndef MOONRING_PROGRAM_CREW_H
+#define MOONRING_PROGRAM_CREW_H
+
+#include "base/error.h"
+#include "engine/worker.h"
+#include "program/generation.h"
+#include "program/report.h"
+#include "program/sockets.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct crew;
+struct crew_member;
+
+/* What a member is asked to do, on its thread, between two turns. */
+typedef void crew_task_fn(struct crew_member *member, const void *argument);
+
+struct crew_member {
+    struct crew *crew;
+    struct worker worker;
+    uint32_t number;
+    pthread_t thread;
+    struct watch watch; /* of its scripts */
+    struct error error; /* why it was not made */
+    bool made;          /* worker_init succeeded; set before crew->ready is posted */
+    bool working;       /* it was told to begin; the control thread's */
+    bool dismissed;     /* it was told to end */
+    sem_t go;           /* posted once: begin, or, when it is dismissed already, end */
+    atomic_bool ended;
+    atomic_bool busy; /* a task is under way */
+    crew_task_fn *task;
+    const void *argument;
+    struct worker_report report; /* the task's; copied to its place when it has answered in time */
+    struct message task_message;
+    struct message stop_message;
+    struct message close_message;
+    struct generation *generation; /* it is in; NULL: none */
+    struct generation *next;       /* it is to adopt; NULL: none */
+    atomic_uint epochs;            /* generations that it is in, or has sessions in */
+    struct worker_socket *sockets; /* ours; what it has to do with them in the next one, sorted */
+    size_t sockets_count;
+};
+
+/* A worker's number, which outlives the worker. */
+struct crew_place {
+    struct crew_member *member;  /* ours; NULL: there is none now */
+    struct worker_report report; /* the latest one; when there is no member, the last one's last */
+    uint64_t next_session_id;
+};
+
+struct crew_options {
+    bool drop_rights; /* the process has changed its user: workers give up what the control thread keeps */
+    struct config_io io;
+    struct ring_features features;
+    struct watchdog *watchdog; /* of scripts */
+    struct sockets *sockets;
+};
+
+struct crew {
+    struct crew_options options;
+    pthread_mutex_t lock;      /* guards the places, which workers look at to tell others of room */
+    struct crew_place *places; /* ours */
+    uint32_t places_count;
+    uint32_t workers;      /* that accept: the first so many */
+    uint32_t workers_next; /* the same in what is being prepared */
+    bool is_open;
+    sem_t ready;   /* posted by each worker when it has tried to make itself */
+    sem_t answers; /* posted by each worker that has done what it was asked to */
+    int event_fd;  /* signalled when a worker has ended, or left a generation */
+};
+
+/* Without workers yet. */
+bool crew_init(struct crew *crew, const struct crew_options *options, struct error *error);
+/* Waits until every worker has ended, and frees them. They must have been told to. Harmless after crew_init has failed.
+ */
+void crew_finish(struct crew *crew);
+
+/* --- a change: all on the control thread ------------------------------------------------------------------------- */
+
+/* Everything that can fail: more workers, if there are to be more, and what each has to do with the sockets (as they
+ * are prepared) in that generation. */
+bool crew_prepare(struct crew *crew, struct generation *generation, uint32_t workers, struct error *error);
+/* Every worker turns, and answers within the time. If not, the error names one that does not. */
+bool crew_answers(struct crew *crew, uint32_t wait_ms, struct error *error);
+/* They go over to the generation. Cannot fail; returns when all have done it. */
+void crew_commit(struct crew *crew);
+/* Instead of a commit, also when prepare has failed. */
+void crew_abandon(struct crew *crew);
+
+/* --- while it runs ----------------------------------------------------------------------------------------------- */
+
+/* Sees to workers that are too many: those without a session are told to end, those that have ended are freed. */
+void crew_tend(struct crew *crew);
+/* Each worker that turns within the time fills the report of its place. */
+void crew_report(struct crew *crew, uint32_t wait_ms);
+/* No new clients. Once. */
+void crew_stop(struct crew *crew);
+/* No sessions. Once. */
+void crew_close_sessions(struct crew *crew);
+bool crew_has_ended(const struct crew *crew);
+
+#endif

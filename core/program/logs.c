@@ -1,0 +1,70 @@
+#include "program/logs.h"
+
+#include "base/log.h"
+
+#include <string.h>
+
+struct held_log *logs_open(struct logs *logs, const char *target, struct error *error) {
+    struct held_log *place = NULL;
+    for (size_t i = 0; i < LOGS_MAX; i++) {
+        struct held_log *held = &logs->held[i];
+        if (held->log == NULL) {
+            place = held;
+        } else if (strcmp(access_log_target(held->log), target) == 0) {
+            return held;
+        }
+    }
+    if (place == NULL) {
+        error_set(error, "log.access: %d access logs are still written to by sessions that began with them", LOGS_MAX);
+        return NULL;
+    }
+    place->log = access_log_create(target, logs->thread_begins, error);
+    return place->log == NULL ? NULL : place;
+}
+
+bool logs_sweep(struct logs *logs) {
+    bool more = false;
+    for (size_t i = 0; i < LOGS_MAX; i++) {
+        struct held_log *held = &logs->held[i];
+        if (held->log == NULL || held->generations > 0) {
+            continue;
+        }
+        if (access_log_has_no_queue(held->log)) {
+            logs->lost += access_log_lost(held->log);
+            access_log_destroy(held->log);
+            held->log = NULL;
+        } else {
+            more = true;
+        }
+    }
+    return more;
+}
+
+uint64_t logs_lost(const struct logs *logs) {
+    uint64_t lost = logs->lost;
+    for (size_t i = 0; i < LOGS_MAX; i++) {
+        lost += logs->held[i].log == NULL ? 0 : access_log_lost(logs->held[i].log);
+    }
+    return lost;
+}
+
+void logs_reopen(const struct logs *logs) {
+    struct error error;
+    if (log_reopen(&error)) {
+        log_info("error log: opened again");
+    } else {
+        log_error("%s", error.text);
+    }
+    for (size_t i = 0; i < LOGS_MAX; i++) {
+        if (logs->held[i].log != NULL) {
+            access_log_reopen(logs->held[i].log);
+        }
+    }
+}
+
+void logs_finish(struct logs *logs) {
+    for (size_t i = 0; i < LOGS_MAX; i++) {
+        access_log_destroy(logs->held[i].log);
+        logs->held[i].log = NULL;
+    }
+}

@@ -1,0 +1,120 @@
+#include "program/reload.h"
+
+#include "config/diff.h"
+#include "engine/ring.h"
+#include "program/change.h"
+#include "program/difference.h"
+
+void reload_init(struct reload *reload) {
+    *reload = (struct reload){.result = RELOAD_REFUSED};
+    bytes_init(&reload->difference);
+    config_report_init(&reload->report);
+}
+
+void reload_finish(struct reload *reload) {
+    bytes_finish(&reload->difference);
+    config_report_finish(&reload->report);
+}
+
+/* --- what is asked for ------------------------------------------------------------------------------------------- */
+
+static bool is_possible(const struct program *program, const struct config *next, struct config_report *report) {
+    struct bytes changes;
+    bytes_init(&changes);
+    bool fixed = config_diff_fixed(program->generation->config, next, &changes);
+    if (fixed) {
+        bytes_printf(&report->text, "this cannot change while moonring runs, only a restart can do it: %s\n",
+                     changes.data);
+    }
+    bytes_finish(&changes);
+    return !fixed;
+}
+
+/* --- running ---------------------------------------------------------------------------------------------------- */
+
+static enum reload_result reload_apply(struct reload *reload, struct program *program, struct held_config *held) {
+    struct generation *next = change_prepare(program, held, &reload->report);
+    if (next == NULL) {
+        return RELOAD_REFUSED;
+    }
+    bool differs = generation_differs(program->generation, next, &reload->difference);
+    if (!differs || reload->is_plan) {
+        change_abandon(program, next);
+        return differs ? RELOAD_APPLIED : RELOAD_UNCHANGED;
+    }
+    if (!change_listen(program, next, &reload->report)) {
+        return RELOAD_REFUSED;
+    }
+    change_commit(program, next);
+    return RELOAD_APPLIED;
+}
+
+static void reload_count(const struct reload *reload, struct program *program) {
+    struct program_counters *counters = &program->counters;
+    if (reload->is_plan) {
+        return;
+    }
+    counters->took_ms = reload->took_ms;
+    switch (reload->result) {
+    case RELOAD_APPLIED:
+        counters->applied++;
+        return;
+    case RELOAD_UNCHANGED:
+        counters->unchanged++;
+        return;
+    case RELOAD_REFUSED:
+        counters->refused++;
+        return;
+    }
+}
+
+static void reload_run_held(struct reload *reload, struct program *program, struct held_config *held) {
+    uint64_t began_ns = kernel_now_ns();
+    if (held != NULL && is_possible(program, held->config, &reload->report)) {
+        reload->result = reload_apply(reload, program, held);
+    }
+    reload->took_ms = (kernel_now_ns() - began_ns) / 1000000;
+    reload->generation = program->generation->number;
+    reload_count(reload, program);
+}
+
+void reload_run(struct reload *reload, struct program *program, struct config *config) {
+    struct held_config *held = config == NULL ? NULL : held_config_create(config);
+    reload_run_held(reload, program, held);
+    held_config_drop(held);
+}
+
+void reload_back(struct reload *reload, struct program *program) {
+    struct held_config *held = program->previous;
+    if (held == NULL) {
+        bytes_append_text(&reload->report.text, "there was no generation before this one\n");
+    } else {
+        held_config_hold(held);
+    }
+    reload_run_held(reload, program, held);
+    held_config_drop(held);
+}
+
+/* --- telling ---------------------------------------------------------------------------------------------------- */
+
+void reload_describe(const struct reload *reload, struct bytes *out) {
+    unsigned long number = (unsigned long)reload->generation;
+    unsigned long took_ms = (unsigned long)reload->took_ms;
+    const char *what = reload->is_plan ? "plan" : "reload";
+    switch (reload->result) {
+    case RELOAD_APPLIED:
+        bytes_printf(out, reload->is_plan ? "plan: fine; generation %lu is still serving" : "reloaded: generation %lu",
+                     number);
+        break;
+    case RELOAD_UNCHANGED:
+        bytes_printf(out, "%s: nothing has changed; generation %lu goes on", what, number);
+        break;
+    case RELOAD_REFUSED:
+        bytes_printf(out, "%s refused; generation %lu is still serving", what, number);
+        break;
+    }
+    bytes_printf(out, ", %lu ms", took_ms);
+    if (reload->difference.size > 0) {
+        bytes_printf(out, ": %s", reload->difference.data);
+    }
+}

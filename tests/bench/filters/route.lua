@@ -1,0 +1,2 @@
+-- Decides about each session and sees none of its bytes.
+return { route = function() end }
