@@ -296,8 +296,12 @@ static bool stream_has_ended(const struct conn *conn, enum direction direction) 
 
 bool endpoint_write(lua_State *L, int index, struct conn *conn, enum direction direction) {
     size_t size = 0;
-    const char *bytes = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &size)
-                                                          : view_bytes(L, conn->runtime->views, index, &size);
+    struct views *views = conn->runtime->views;
+    if (conn->has_slot && !view_settle(views, conn->slot, direction)) {
+        script_error(L, "%s", view_reason(views));
+    }
+    const char *bytes =
+        lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &size) : view_bytes(L, views, index, &size);
     if (bytes == NULL) {
         script_error(L, "what is written must be a string or a view, not a %s", luaL_typename(L, index));
     }

@@ -122,6 +122,7 @@ static bool frame_carry_out(struct framing *framing, struct error *error) {
         frame_begin(framing);
     } else {
         framing->rest = drops ? FRAME_DROPPED : FRAME_PASSED;
+        filter_message(framing->filter_session, framing->direction, !drops);
     }
     return true;
 }
@@ -175,6 +176,7 @@ enum framing_step framing_run_rest(struct framing *framing, struct error *error)
         }
         if (result == PARSE_DONE) {
             framing->rest = FRAME_OPEN;
+            filter_message(framing->filter_session, framing->direction, false);
             frame_begin(framing);
         } else if (framing->read == before) {
             return STEP_END;

@@ -476,6 +476,9 @@ static void chain_work(struct filter_session *filter_session, enum direction dir
     while (!chain_is_closing(chain) && !stage->passed_end) {
         chain_run_ahead(filter_session, direction);
         if (!stage->has_hook && !stage->busy) {
+            if (!stage_is_ahead(stage)) {
+                chain_send_later(filter_session, direction);
+            }
             chain_go_by(filter_session, direction);
             return;
         }

@@ -176,14 +176,29 @@ void filter_drop(struct filter_session *filter_session, enum direction direction
     }
 }
 
-bool filter_put(struct filter_session *filter_session, enum direction direction, const void *bytes, size_t size) {
-    bool is_passing = filter_session->stages[direction].pass_ahead > 0;
-    struct queue *queue = is_passing ? &filter_session->behind[direction] : &filter_session->outbox[direction];
+static bool filter_append(struct filter_session *filter_session, struct queue *queue, const void *bytes, size_t size) {
     if (size > FILTER_OUTBOX_MAX || queue->bytes + size > FILTER_OUTBOX_MAX) {
         return false;
     }
     filter_touch(filter_session);
     return size == 0 || queue_append_copy(queue, &engine_of(filter_session)->buffers, bytes, size);
+}
+
+bool filter_put(struct filter_session *filter_session, enum direction direction, const void *bytes, size_t size) {
+    bool is_passing = filter_session->stages[direction].pass_ahead > 0;
+    struct queue *queue = is_passing ? &filter_session->behind[direction] : &filter_session->outbox[direction];
+    return filter_append(filter_session, queue, bytes, size);
+}
+
+void filter_message(struct filter_session *filter_session, enum direction direction, bool in_message) {
+    struct stage *stage = &filter_session->stages[direction];
+    stage->in_message = in_message;
+    if (!in_message && stage->pass_ahead == 0 &&
+        (stage->later.bytes > 0 || filter_session->behind[direction].bytes > 0)) {
+        filter_touch(filter_session);
+        queue_move_all(&stage->later, &filter_session->outbox[direction]);
+        queue_move_all(&filter_session->behind[direction], &filter_session->outbox[direction]);
+    }
 }
 
 void filter_need(struct filter_session *filter_session, enum direction direction, uint32_t size) {
@@ -198,7 +213,10 @@ void filter_show(struct filter_session *filter_session, enum direction direction
 /* --- from anywhere ------------------------------------------------------------------------------------------------ */
 
 bool filter_write(struct filter_session *filter_session, enum direction direction, const void *bytes, size_t size) {
-    return filter_put(filter_session, direction, bytes, size);
+    const struct stage *stage = &filter_session->stages[direction];
+    bool waits = stage->pass_ahead > 0 || stage->in_message;
+    struct queue *queue = waits ? &filter_session->behind[direction] : &filter_session->outbox[direction];
+    return filter_append(filter_session, queue, bytes, size);
 }
 
 bool filter_has_room(const struct filter_session *filter_session, enum direction direction) {
@@ -221,6 +239,7 @@ void filter_detach(struct filter_session *filter_session, enum direction directi
     stage->has_hook = false;
     stage->need = 0;
     stage->asked = true;
+    stage->in_message = false;
 }
 
 /* --- endpoints ---------------------------------------------------------------------------------------------------- */
@@ -256,8 +275,9 @@ static struct upstream *find_upstream(const struct epoch *epoch, const char *nam
 /* An answer that is an address is an upstream of its own, with one server. */
 static bool answer_address(struct chain *chain, const char *text, struct error *error) {
     struct address address;
-    if (!address_parse(&address, text, false, error)) {
-        return error_set(error, "`%s` is neither the name of an upstream nor an address (%s)", text, error->text);
+    struct error why;
+    if (!address_parse(&address, text, false, &why)) {
+        return error_set(error, "`%s` is neither the name of an upstream nor an address (%s)", text, why.text);
     }
     if (atomic_load(&chain->direct_state.active) > 0) {
         return error_set(error, "a session cannot go to a second address while it uses the first");

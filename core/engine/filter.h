@@ -125,6 +125,9 @@ bool filter_put(struct filter_session *filter_session, enum direction direction,
 /* The hook will return and wants to be called again with `size` bytes in view; as many as there are mean: one more.
  * More than hold_max is an error. */
 void filter_need(struct filter_session *filter_session, enum direction direction, uint32_t size);
+/* The hook is in the midst of a message whose size it does not know yet: what is written toward there waits; or it has
+ * passed its end, and what waited goes out here. */
+void filter_message(struct filter_session *filter_session, enum direction direction, bool in_message);
 /* Grows the view to `size` bytes if they are there. */
 void filter_show(struct filter_session *filter_session, enum direction direction, uint32_t size);
 

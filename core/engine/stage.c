@@ -68,7 +68,7 @@ void stage_run_ahead(struct stage *stage, struct buffers *buffers, struct queue 
     queue_consume(&stage->input, buffers, dropped);
     stage->drop_ahead -= dropped;
     stage_moved(stage, passed + dropped);
-    if (stage->pass_ahead == 0) {
+    if (stage->pass_ahead == 0 && !stage->in_message) {
         queue_move_all(&stage->later, out);
     }
 }

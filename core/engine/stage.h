@@ -44,6 +44,7 @@ struct stage {
     bool told;           /* its hook ran with the end in sight */
     bool asked;          /* the hook of the end ran, */
     bool kept_open;      /* and does not let the end pass */
+    bool in_message;     /* the hook has passed the beginning of a message whose size it does not know yet */
     bool passed_end;     /* the end was passed on: nothing more goes out */
 };
 

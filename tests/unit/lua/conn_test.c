@@ -400,3 +400,36 @@ Test(conn, logs_with_what_it_is, .timeout = 20) {
     proxy_expect_log(&proxy, ": strange 5");
     proxy_close(&proxy);
 }
+
+/* A command whose size is not known at its key: what another hook writes toward the server must not land in it. */
+Test(conn, writes_wait_for_the_end_of_a_message_of_unknown_size, .timeout = 60) {
+    struct proxy proxy;
+    proxy_open_with(&proxy, "local mr = require 'moonring'\n"
+                            "return {\n"
+                            "    from_client = function(conn, buf) for command in mr.resp.commands(buf) do end end,\n"
+                            "    from_server = function(conn, buf) conn.server:write('[written]') end,\n"
+                            "}");
+    proxy_connect(&proxy);
+    proxy_send(proxy.client, "*4\r\n$3\r\nSET\r\n$1\r\nk\r\n");
+    proxy_expect(&proxy, proxy.server, "*4\r\n$3\r\nSET\r\n$1\r\nk\r\n");
+    proxy_send(proxy.server, "reply");
+    proxy_expect(&proxy, proxy.client, "reply");
+    proxy_send(proxy.client, "$2\r\nvv\r\n");
+    proxy_expect(&proxy, proxy.server, "$2\r\nvv\r\n");
+    proxy_send(proxy.client, "$2\r\nNX\r\n");
+    proxy_expect(&proxy, proxy.server, "$2\r\nNX\r\n[written]");
+    proxy_close(&proxy);
+}
+
+Test(conn, writes_go_behind_a_frame_that_was_passed_before, .timeout = 60) {
+    struct proxy proxy;
+    proxy_open_with(&proxy,
+                    "local mr = require 'moonring'\n"
+                    "return { from_client = function(conn, buf)\n"
+                    "    for command in mr.resp.commands(buf) do command:pass() conn.server:write('[behind]') end\n"
+                    "end }");
+    proxy_connect(&proxy);
+    proxy_send(proxy.client, "*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nQUIT\r\n");
+    proxy_expect(&proxy, proxy.server, "*1\r\n$4\r\nPING\r\n[behind]*1\r\n$4\r\nQUIT\r\n[behind]");
+    proxy_close(&proxy);
+}
