@@ -12,6 +12,7 @@ enum { WATCH_SIGNAL = SIGVTALRM };
 
 /* How soon a signal is repeated. The second is often refused, when the thread is just in the unwinder or in libc. */
 enum { AGAIN_NS = 1000000, TWICE_AGAIN_NS = 200000 };
+enum { CALM_TICKS = 10 }; /* between two looks, at the most, while nobody runs a script */
 
 struct watchdog {
     pthread_t thread;
@@ -93,18 +94,35 @@ static void watchdog_sleep(struct watchdog *watchdog, uint64_t sleep_ns) {
     pthread_cond_timedwait(&watchdog->wake, &watchdog->lock, &until);
 }
 
+/* Since the look before. */
+static bool watch_was_entered(struct watch *watch) {
+    uint_fast32_t entry = atomic_load_explicit(&watch->entry, memory_order_relaxed);
+    bool was_entered = entry != watch->looked_entry || entry % 2 != 0;
+    watch->looked_entry = entry;
+    return was_entered;
+}
+
+/* Where no script runs there is little to look for. */
+static uint64_t longer(uint64_t calm_ns, uint64_t tick_ns) {
+    return calm_ns * 2 < tick_ns * CALM_TICKS ? calm_ns * 2 : tick_ns * CALM_TICKS;
+}
+
 static void *watchdog_run(void *argument) {
     struct watchdog *watchdog = argument;
     if (watchdog->thread_begins != NULL) {
         watchdog->thread_begins();
     }
     pthread_mutex_lock(&watchdog->lock);
+    uint64_t calm_ns = watchdog->tick_ns;
     while (!watchdog->ending) {
-        uint64_t sleep_ns = watchdog->tick_ns;
+        bool is_calm = true;
+        uint64_t sleep_ns = calm_ns;
         for (struct watch *watch = watchdog->watches; watch != NULL; watch = watch->next) {
-            uint64_t watch_ns = watch_look(watch, watchdog->tick_ns);
+            is_calm = is_calm && !watch_was_entered(watch);
+            uint64_t watch_ns = watch_look(watch, calm_ns);
             sleep_ns = watch_ns < sleep_ns ? watch_ns : sleep_ns;
         }
+        calm_ns = is_calm ? longer(calm_ns, watchdog->tick_ns) : watchdog->tick_ns;
         watchdog_sleep(watchdog, sleep_ns);
     }
     pthread_mutex_unlock(&watchdog->lock);

@@ -2,7 +2,8 @@
  *
  * Entering and leaving cost the worker one store each, to a cache line of its own: the watchdog looks at those lines
  * now and then, and reads the CPU clock of a worker only when it finds it inside. Its first look at an entry starts
- * that entry's budget, so an entry gets its whole budget and at most a tick more. */
+ * that entry's budget, so an entry gets its whole budget and at most a tick more, or ten ticks when nothing had been
+ * entered for a while. */
 #ifndef MOONRING_LUA_WATCHDOG_H
 #define MOONRING_LUA_WATCHDOG_H
 
@@ -36,6 +37,7 @@ struct watch {
     _Alignas(64) atomic_uint_fast32_t overdue_entry; /* the watchdog's from here on: which entry the signal is for */
     atomic_int deadline;
     uint_fast32_t seen_entry;
+    uint_fast32_t looked_entry;
     bool asked;            /* this entry was asked to end */
     uint64_t since_cpu_ns; /* the thread's CPU time when it was, or when the entry was first seen */
     clockid_t clock;
