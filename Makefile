@@ -153,7 +153,7 @@ tsan: ## unit tests, simulator and scenarios with several workers under ThreadSa
 	@TEST_FILTER='*/!(*fifty_thousand*)' tests/run.sh build/tsan/tests/simulator-tests
 	@MOONRING=build/tsan/moonring TEST_FILTER='$(UNDER_TSAN)' tests/run.sh build/release/tests/scenario-tests
 UNDER_TSAN_UNIT = @(ring*|kernel|access_log*|server|session|flow|listener|worker|zero_copy|buffer|log|metric|meter)/*
-UNDER_TSAN = !(example*|user|ssh|postgres|nginx|redis|soak|fault|kernel_refusal)/*
+UNDER_TSAN = !(example*|torture|user|ssh|postgres|nginx|redis|soak|fault|kernel_refusal)/*
 
 SEED ?= 1
 SEEDS ?= 1000
