@@ -160,3 +160,15 @@ Test(example_postgres_router, serves_pgbench, .timeout = 90) {
                                 "pgbench -c 8 -j 2 -t 10 -C -S shop >out 2>&1; grep 'actually processed: 80/80' out");
     databases_stop(&databases);
 }
+
+Test(example_postgres_router, passes_a_row_of_16_mib, .timeout = 90) {
+    struct databases databases;
+    databases_start(&databases);
+    const char *sizes =
+        world_run(&databases.world, "psql -XAt 'host=127.0.0.1 port=6433 user=postgres dbname=shop'"
+                                    " -c \"select repeat('0123456789abcdef', 1048576), 'behind'\" | md5sum;"
+                                    "(printf '0123456789abcdef%%.0s' $(seq 1048576); echo '|behind') | md5sum");
+    cr_assert_eq(strlen(sizes), 2 * 36, "%s", sizes);
+    cr_assert(strncmp(sizes, sizes + 36, 32) == 0, "%s", sizes);
+    databases_stop(&databases);
+}
