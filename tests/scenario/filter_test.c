@@ -36,7 +36,8 @@ Test(filter, that_sleeps_in_a_thousand_sessions_holds_no_buffer_and_slows_nobody
     peer_listen(&server, "127.0.0.1:0");
     moonring_start(&moonring,
                    "listeners: {web: {bind: '127.0.0.1:0', upstream: '%s', filters: ['%s'], timeouts: {idle: 2h}}}\n"
-                   "process: {workers: 1}\n",
+                   "process: {workers: 1}\n"
+                   "shutdown: {drain_timeout: 100ms}\n", /* who sleeps an hour is closed by force */
                    server.address, temporary_path(&folder, "sleeper.lua", path));
     for (size_t index = 0; index < SLEEPERS; index++) {
         pair_open(&asleep[index], moonring.address, &server);
