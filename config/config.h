@@ -147,9 +147,17 @@ struct config_io {
 struct config_lua {
     const char *const *paths; /* where `require` looks: absolute patterns with one `?` */
     size_t paths_count;
-    uint64_t memory;     /* bytes, each VM */
-    uint64_t budget_ms;  /* CPU time of one entry */
-    bool full_libraries; /* everything that LuaJIT has, instead of the allow-list */
+    uint64_t memory;            /* bytes, each VM */
+    uint64_t budget_ms;         /* CPU time of one entry */
+    bool full_libraries;        /* everything that LuaJIT has, instead of the allow-list */
+    uint32_t retired_max;       /* VMs of a worker that reloads have replaced and that still have sessions */
+    uint64_t retire_timeout_ms; /* how long they may have; 0: off */
+};
+
+/* Where `moonring ctl` connects to. */
+struct config_admin {
+    struct config_bind *binds; /* one, a unix path; or none */
+    size_t binds_count;
 };
 
 /* What was read to get here, so that it can be watched. */
@@ -170,6 +178,8 @@ struct config {
     struct config_process process;
     struct config_io io;
     struct config_lua lua;
+    struct config_admin admin;
+    bool reload_watch;         /* reload.watch: reload when a file changes */
     uint64_t drain_timeout_ms; /* shutdown.drain_timeout; 0: off, wait for ever */
 };
 

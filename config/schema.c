@@ -510,9 +510,45 @@ static const struct key lua_keys[] = {
      .words = libs_words,
      .fallback = "safe",
      .help = "`safe`: no way to files, processes and memory; `full`: everything that LuaJIT has"},
+    {.name = "retired_max",
+     .type = KEY_INTEGER,
+     VALUE(config_lua, retired_max),
+     .min = 1,
+     .max = 1000,
+     .fallback = "8",
+     .help = "VMs that reloads have replaced and that still have sessions; beyond that the sessions of the oldest are "
+             "closed"},
+    {.name = "retire_timeout",
+     DURATION(config_lua, retire_timeout_ms, MS, MS, 365 * DAY),
+     OFF,
+     .fallback = "1h",
+     .help = "how long sessions may stay in a VM that a reload has replaced"},
     {.name = NULL},
 };
 static const struct section lua_section = {.keys = lua_keys};
+
+static const struct key admin_keys[] = {
+    {.name = "bind",
+     .type = KEY_LIST,
+     .section = &bind_section,
+     ITEMS(config_admin, binds),
+     .single = true,
+     .help =
+         "where `moonring ctl` connects to: a unix path, `unix:/run/moonring/admin.sock`; who may is a matter of its "
+         "`mode`, by default 0600"},
+    {.name = NULL},
+};
+static const struct section admin_section = {.keys = admin_keys};
+
+static const struct key reload_keys[] = {
+    {.name = "watch",
+     .type = KEY_BOOL,
+     VALUE(config, reload_watch),
+     .fallback = "false",
+     .help = "reload when a file that the configuration was read from, or a filter, has got another content"},
+    {.name = NULL},
+};
+static const struct section reload_section = {.keys = reload_keys};
 
 static const struct key shutdown_keys[] = {
     {.name = "drain_timeout",
@@ -569,6 +605,8 @@ static const struct key config_keys[] = {
     {.name = "process", .type = KEY_SECTION, .section = &process_section, .base = offsetof(struct config, process)},
     {.name = "io", .type = KEY_SECTION, .section = &io_section, .base = offsetof(struct config, io)},
     {.name = "lua", .type = KEY_SECTION, .section = &lua_section, .base = offsetof(struct config, lua)},
+    {.name = "admin", .type = KEY_SECTION, .section = &admin_section, .base = offsetof(struct config, admin)},
+    {.name = "reload", .type = KEY_SECTION, .section = &reload_section},
     {.name = "shutdown", .type = KEY_SECTION, .section = &shutdown_section},
     {.name = NULL},
 };

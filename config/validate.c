@@ -152,6 +152,21 @@ static void check_sqpoll(struct apply *apply, const struct node *tree) {
     }
 }
 
+/* Its rights are those of a file. */
+static void check_admin(struct apply *apply, const struct node *tree) {
+    const struct config_admin *admin = &apply->root->config.admin;
+    const struct node *binds = node_child(node_child(tree, "admin"), "bind");
+    for (size_t index = 0; index < admin->binds_count; index++) {
+        const struct config_bind *bind = &admin->binds[index];
+        bool is_file = address_is_unix(&bind->address) && bind->address.local.sun_path[0] != 0;
+        if (bind->text != NULL && (!is_file || index > 0)) {
+            findings_add(apply->findings, CODE_ADDRESS, node_item(binds, index)->span,
+                         "write it as \"unix:/run/moonring/admin.sock\"", "admin.bind is one unix path, not %s%s",
+                         index > 0 ? "also " : "", findings_quote(apply->findings, bind->text));
+        }
+    }
+}
+
 void validate_tree(struct apply *apply, const struct node *tree) {
     const struct node *listeners = node_child(tree, "listeners");
     const struct node *upstreams = node_child(tree, "upstreams");
@@ -167,4 +182,5 @@ void validate_tree(struct apply *apply, const struct node *tree) {
         check_upstream(apply, &config->upstreams[index], &upstreams->entries[index]);
     }
     check_sqpoll(apply, tree);
+    check_admin(apply, tree);
 }

@@ -76,6 +76,7 @@ static void chain_init(struct chain *chain, struct session *session, const struc
 /* No hook of the filter sees bytes any more. */
 static void filter_session_retire(struct filter_session *filter_session) {
     filter_session->gone = true;
+    filter_session->chain->again = true;
     filter_session->suspended = 0;
     filter_session->quota = UINT64_MAX;
     for (enum direction direction = FROM_CLIENT; direction <= FROM_SERVER; direction++) {
@@ -348,10 +349,12 @@ bool chain_has_room(struct filter_session *filter_session, enum direction direct
 
 /* Bytes were moved there. */
 void chain_sent(struct filter_session *filter_session, enum direction direction) {
+    struct chain *chain = filter_session->chain;
     struct stage *next = chain_next_stage(filter_session, direction);
     if (next != NULL) {
-        stage_came(next, engine_of(filter_session->chain)->now_us);
+        stage_came(next, engine_of(chain)->now_us);
     }
+    chain->again = chain->again || direction != chain->pumped;
 }
 
 /* What was written behind a message that is complete, or never will be. */
@@ -370,6 +373,7 @@ void chain_pass_end(struct filter_session *filter_session, enum direction direct
     if (stage->passed_end) {
         return;
     }
+    chain->again = true;
     stage->passed_end = true;
     stage->ended = true;                  /* for who waits here for more */
     chain->is_filtered[direction] = true; /* what still comes is discarded at this stage, or before it */
@@ -494,9 +498,6 @@ static void chain_work(struct filter_session *filter_session, enum direction dir
         }
         chain_enter_byte_hook(filter_session, direction);
     }
-    if (stage->passed_end) {
-        chain_discard(chain, stage);
-    }
 }
 
 static enum hook direction_end_hook(enum direction direction) {
@@ -541,6 +542,8 @@ static bool chain_has_sink(const struct chain *chain, enum direction direction) 
 
 static void chain_pump_stages(struct chain *chain, enum direction direction) {
     uint32_t reach = chain_has_sink(chain, direction) ? chain_reach(chain, direction) : 0;
+    chain->pumps = true;
+    chain->pumped = direction;
     for (uint32_t position = chain_relays(chain) ? 0 : 1; position < reach && !chain_is_closing(chain); position++) {
         struct filter_session *filter_session = chain_at(chain, direction, position);
         chain_work(filter_session, direction);
@@ -548,8 +551,14 @@ static void chain_pump_stages(struct chain *chain, enum direction direction) {
             chain_end_stage(filter_session, direction);
         }
     }
-    for (uint32_t i = 0; i < chain->count; i++) { /* what waits does not hold the ring's buffers */
-        queue_evacuate(&chain->sessions[i].stages[direction].input, &engine_of(chain)->buffers);
+    chain->pumps = false;
+    for (uint32_t i = 0; i < chain->count; i++) {
+        struct stage *stage = &chain->sessions[i].stages[direction];
+        if (stage->passed_end) {
+            chain_discard(chain, stage);
+        } else if (stage->input.first != NULL) { /* what waits does not hold the ring's buffers */
+            queue_evacuate(&stage->input, &engine_of(chain)->buffers);
+        }
     }
 }
 
@@ -732,7 +741,9 @@ void chain_hook_left(struct filter_session *filter_session, enum hook hook, enum
     } else {
         chain_hook_is_over(filter_session, hook, outcome);
     }
-    chain_advance(chain);
+    if (outcome != HOOK_RETURNED || !chain->pumps || hook != direction_hook(chain->pumped)) {
+        chain_advance(chain); /* (else the pump that has run it goes on) */
+    }
 }
 /* --- waits ------------------------------------------------------------------------------------------------------ */
 
@@ -761,9 +772,19 @@ static struct stage_wait *chain_take_satisfied(struct chain *chain) {
     return NULL;
 }
 
+static bool chain_has_waits(const struct chain *chain) {
+    for (uint32_t i = 0; i < chain->count; i++) {
+        const struct stage *stages = chain->sessions[i].stages;
+        if (!list_is_empty(&stages[FROM_CLIENT].waits) || !list_is_empty(&stages[FROM_SERVER].waits)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void chain_satisfy(struct chain *chain) {
     struct stage_wait *wait;
-    while (!chain_is_closing(chain) && (wait = chain_take_satisfied(chain)) != NULL) {
+    while (chain_has_waits(chain) && !chain_is_closing(chain) && (wait = chain_take_satisfied(chain)) != NULL) {
         wait->satisfied(wait);
     }
 }
@@ -851,16 +872,6 @@ void chain_advance(struct chain *chain) {
     if (!chain_is_closing(chain) && chain_due_us(chain) != UINT64_MAX) {
         session_hurry(chain->session);
     }
-}
-
-static bool chain_has_waits(const struct chain *chain) {
-    for (uint32_t i = 0; i < chain->count; i++) {
-        const struct stage *stages = chain->sessions[i].stages;
-        if (!list_is_empty(&stages[FROM_CLIENT].waits) || !list_is_empty(&stages[FROM_SERVER].waits)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 bool chain_is_quiet(const struct chain *chain) {

@@ -46,8 +46,10 @@ struct chain {
     uint8_t reason;  /* enum close_reason, when `ends` */
     bool answered;   /* by route or connect_failed */
     bool has_key;
-    bool advancing;         /* chain_advance runs, */
-    bool again;             /* and shall look once more */
+    bool advancing; /* chain_advance runs, */
+    bool again;     /* and shall look once more */
+    bool pumps;     /* bytes are being moved from stage to stage, in that direction: */
+    enum direction pumped;
     bool is_blocked;        /* a hook was not entered since there is no room behind its filter */
     bool ends;              /* a filter closed the session: what was said last is on its way, or said */
     bool is_filtered[2];    /* by direction: received bytes go through the stages */

@@ -73,7 +73,8 @@ struct engine {
     struct engine_counters counters;
     /* Called when a session of the listener has gone: somebody may wait for its place. */
     void (*session_ended)(struct engine *engine, struct listener *listener);
-    /* Called when nobody uses an epoch that was replaced any more. */
+    /* Called when nobody uses the filters of an epoch that was replaced any more, and then, when nobody uses it. */
+    void (*filters_over)(struct engine *engine, struct epoch *epoch);
     void (*epoch_over)(struct engine *engine, struct epoch *epoch);
     /* Called when there was no descriptor or memory (errno) for a session's server: nobody else should be accepted. */
     void (*exhausted)(struct engine *engine, int number);
@@ -84,14 +85,36 @@ struct engine {
     void *turn_ended_argument;
 };
 
-static inline void engine_use_epoch(struct epoch *epoch) {
+/* Whoever holds settings counts as a user of their epoch. */
+static inline void engine_use(const struct settings *settings) {
+    struct epoch *epoch = settings->epoch;
     atomic_store_explicit(&epoch->users, epoch_users(epoch) + 1, memory_order_relaxed);
+    epoch->filtered_users += settings_have_filters(settings);
 }
 
-static inline void engine_leave_epoch(struct engine *engine, struct epoch *epoch) {
+/* The epoch may be gone afterwards, and the settings with it. */
+static inline void engine_leave(struct engine *engine, const struct settings *settings) {
+    struct epoch *epoch = settings->epoch;
+    bool filtered = settings_have_filters(settings);
     uint64_t users = epoch_users(epoch) - 1;
     atomic_store_explicit(&epoch->users, users, memory_order_relaxed);
-    if (users == 0 && epoch->replaced) {
+    epoch->filtered_users -= filtered;
+    if (epoch->replaced && filtered && epoch->filtered_users == 0) {
+        engine->filters_over(engine, epoch);
+    }
+    if (epoch->replaced && users == 0) {
+        engine->epoch_over(engine, epoch);
+    }
+}
+
+/* It has been replaced. The same holds. */
+static inline void engine_retire(struct engine *engine, struct epoch *epoch) {
+    uint64_t users = epoch_users(epoch);
+    epoch->replaced = true;
+    if (epoch->filter_lists != NULL && epoch->filtered_users == 0) {
+        engine->filters_over(engine, epoch);
+    }
+    if (users == 0) {
         engine->epoch_over(engine, epoch);
     }
 }

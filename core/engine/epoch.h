@@ -36,6 +36,7 @@ struct epoch {
     struct access_queue *access_log;        /* its maker's; where its sessions are told of; NULL: nowhere */
     _Atomic uint64_t users;                 /* sessions, and acceptors whose next session begins in it; only the
                                              * worker changes it */
+    uint64_t filtered_users;                /* of these, those of listeners with filters */
     bool replaced;                          /* it has no new users, except from acceptors that end */
 };
 
@@ -43,6 +44,11 @@ struct epoch {
  * NULL: memory is short. */
 struct epoch *epoch_create(const struct config_listener *listeners, size_t listeners_count, struct upstream *upstreams,
                            size_t upstreams_count, const struct filter_list *filter_lists, uint64_t seed);
+static inline bool settings_have_filters(const struct settings *settings) {
+    const struct filter_list *lists = settings->epoch->filter_lists;
+    return lists != NULL && lists[settings->index].count > 0;
+}
+
 /* Any thread. */
 static inline uint64_t epoch_users(const struct epoch *epoch) {
     return atomic_load_explicit(&epoch->users, memory_order_relaxed);

@@ -97,7 +97,13 @@ static void outbox_send(struct filter_session *filter_session, enum direction di
 
 static void outbox_drop(struct filter_session *filter_session, enum direction direction) {
     struct buffers *buffers = &engine_of(filter_session)->buffers;
-    queue_clear(&filter_session->outbox[direction], buffers);
+    struct queue *outbox = &filter_session->outbox[direction];
+    struct released *released = &filter_session->released[direction];
+    if (released->size > 0) { /* that stays written */
+        queue_consume(outbox, buffers, released->at);
+        queue_move(outbox, buffers, released->size, &filter_session->stages[direction].later);
+    }
+    queue_clear(outbox, buffers);
     queue_clear(&filter_session->behind[direction], buffers);
 }
 
@@ -110,6 +116,7 @@ static void outboxes_settle(struct filter_session *filter_session, bool send) {
             outbox_drop(filter_session, direction);
         }
         filter_session->ends_write[direction] = false;
+        filter_session->released[direction].size = 0;
     }
 }
 
@@ -196,6 +203,10 @@ void filter_message(struct filter_session *filter_session, enum direction direct
     if (!in_message && stage->pass_ahead == 0 &&
         (stage->later.bytes > 0 || filter_session->behind[direction].bytes > 0)) {
         filter_touch(filter_session);
+        if (stage->later.bytes > 0) {
+            filter_session->released[direction] =
+                (struct released){.at = filter_session->outbox[direction].bytes, .size = stage->later.bytes};
+        }
         queue_move_all(&stage->later, &filter_session->outbox[direction]);
         queue_move_all(&filter_session->behind[direction], &filter_session->outbox[direction]);
     }
@@ -236,6 +247,7 @@ void filter_close(struct filter_session *filter_session, enum filter_close how) 
 
 void filter_detach(struct filter_session *filter_session, enum direction direction) {
     struct stage *stage = &filter_session->stages[direction];
+    filter_session->chain->again = true; /* what it held goes on */
     stage->has_hook = false;
     stage->need = 0;
     stage->asked = true;
@@ -380,6 +392,7 @@ bool filter_set_timeout(struct filter_session *filter_session, enum filter_timeo
 
 bool filter_set_limit(struct filter_session *filter_session, enum direction direction, uint64_t bytes_per_second) {
     struct chain *chain = filter_session->chain;
+    chain->again = true; /* more may be received now */
     limit_set(&chain->limits[direction], bytes_per_second, chain->session->engine->now_us);
     return true;
 }

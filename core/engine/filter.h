@@ -93,8 +93,12 @@ struct filter_session {
     struct stage stages[2]; /* by direction */
     struct queue outbox[2]; /* by direction: what this entry puts into the stream behind stages[direction], */
     struct queue behind[2]; /* and behind the message that it is just passing there */
-    struct link touched;    /* in engine.entry.touched while one of these has something */
-    uint64_t quota;         /* UINT64_MAX: none */
+    struct released {       /* by direction: of outbox, what earlier entries had written behind a message */
+        uint32_t at;
+        uint32_t size;
+    } released[2];
+    struct link touched; /* in engine.entry.touched while one of these has something */
+    uint64_t quota;      /* UINT64_MAX: none */
     void (*quota_passed)(struct filter_session *filter_session);
     uint16_t suspended; /* 1 << hook, while it waits */
     uint8_t close_how;  /* enum filter_close, when an entry ends the session */

@@ -37,16 +37,16 @@ void acceptor_begin(struct acceptor *acceptor, struct engine *engine, struct lis
     op_init(&acceptor->cancel_op, &acceptor->owner, acceptor_cancelled);
     timer_init(&acceptor->timer, acceptor_fired);
     list_append(acceptors, &acceptor->link);
-    engine_use_epoch(settings->epoch);
+    engine_use(settings);
     acceptor_arm(acceptor);
 }
 
 void acceptor_adopt(struct acceptor *acceptor, struct listener *listener, const struct settings *settings) {
-    struct epoch *before = acceptor->settings->epoch;
+    const struct settings *before = acceptor->settings;
     acceptor->listener = listener;
     acceptor->settings = settings;
-    engine_use_epoch(settings->epoch);
-    engine_leave_epoch(acceptor->engine, before);
+    engine_use(settings);
+    engine_leave(acceptor->engine, before);
 }
 
 bool acceptor_is_waiting(const struct acceptor *acceptor) {
@@ -386,7 +386,7 @@ static void acceptor_release(struct owner *owner) {
     struct acceptor *acceptor = container_of(owner, struct acceptor, owner);
     struct engine *engine = acceptor->engine;
     int fd = acceptor->fd;
-    engine_leave_epoch(engine, acceptor->settings->epoch);
+    engine_leave(engine, acceptor->settings);
     link_remove(&acceptor->link);
     free(acceptor);
     engine->acceptor_ended(engine, fd);

@@ -36,6 +36,8 @@ const char *close_reason_name(enum close_reason reason) {
         return "no_server";
     case CLOSE_UPSTREAM_FULL:
         return "upstream_full";
+    case CLOSE_RETIRED:
+        return "retired";
     case CLOSE_SHUTDOWN:
         return "shutdown";
     case CLOSE_RESOURCES:
@@ -66,6 +68,7 @@ const char *close_reason_ended_by(enum close_reason reason) {
     case CLOSE_TIMEOUT_LIFETIME:
     case CLOSE_NO_SERVER:
     case CLOSE_UPSTREAM_FULL:
+    case CLOSE_RETIRED:
     case CLOSE_SHUTDOWN:
     case CLOSE_RESOURCES:
         return "moonring";

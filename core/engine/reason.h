@@ -20,6 +20,7 @@ enum close_reason {
     CLOSE_TIMEOUT_LIFETIME,
     CLOSE_NO_SERVER,     /* every try failed */
     CLOSE_UPSTREAM_FULL, /* every server has its max_connections */
+    CLOSE_RETIRED,       /* reloads have replaced its filters too often, or too long ago */
     CLOSE_SHUTDOWN,      /* moonring stops */
     CLOSE_RESOURCES,     /* descriptors or memory ran out */
 };

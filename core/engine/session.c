@@ -26,8 +26,7 @@ static void session_enter(struct session *session, enum session_state state, con
 /* --- opening ---------------------------------------------------------------------------------------------------- */
 
 static bool session_has_filters(const struct session *session) {
-    const struct filter_list *lists = session->settings->epoch->filter_lists;
-    return lists != NULL && lists[session->settings->index].count > 0;
+    return settings_have_filters(session->settings);
 }
 
 /* Asked for at once: a client that is gone has no address any more. */
@@ -86,7 +85,7 @@ bool session_open(struct engine *engine, struct listener *listener, const struct
     session_init(session, engine);
     session->listener = listener;
     session->settings = settings;
-    engine_use_epoch(settings->epoch);
+    engine_use(settings);
     session->client_end.fd = fd;
     session->id = engine->next_session_id++;
     list_append(&engine->sessions, &session->link);
@@ -863,7 +862,7 @@ static void session_release(struct owner *owner) {
     struct session *session = container_of(owner, struct session, owner);
     struct engine *engine = session->engine;
     struct listener *listener = session->listener;
-    struct epoch *epoch = session->settings->epoch;
+    const struct settings *settings = session->settings;
     if (!session->disconnected) {
         session_disconnect(session);
     }
@@ -880,7 +879,7 @@ static void session_release(struct owner *owner) {
     engine->sessions_count--;
     slab_give(&engine->sessions_slab, session);
     engine->session_ended(engine, listener);
-    engine_leave_epoch(engine, epoch); /* last: the listener may go with it */
+    engine_leave(engine, settings); /* last: the listener may go with it */
 }
 
 /* --- for people ------------------------------------------------------------------------------------------------- */

@@ -22,6 +22,7 @@ static void worker_event_cancelled(struct op *op, const struct completion *compl
 static void worker_session_ended(struct engine *engine, struct listener *listener);
 static void worker_acceptor_ended(struct engine *engine, int fd);
 static void worker_exhausted(struct engine *engine, int number);
+static void worker_filters_over(struct engine *engine, struct epoch *epoch);
 static void worker_epoch_over(struct engine *engine, struct epoch *epoch);
 static void worker_resume_acceptors(struct worker *worker);
 
@@ -49,6 +50,7 @@ static void engine_init(struct engine *engine, const struct worker_options *opti
                               .next_session_id = 1,
                               .epoch = options->epoch,
                               .session_ended = worker_session_ended,
+                              .filters_over = worker_filters_over,
                               .epoch_over = worker_epoch_over,
                               .exhausted = worker_exhausted,
                               .acceptor_ended = worker_acceptor_ended};
@@ -170,12 +172,6 @@ static void worker_adopt_new_sockets(struct worker *worker, const struct worker_
     }
 }
 
-static void worker_leave_epoch(struct worker *worker, struct epoch *epoch) {
-    engine_use_epoch(epoch); /* as long as we look at it */
-    epoch->replaced = true;
-    engine_leave_epoch(&worker->engine, epoch);
-}
-
 void worker_adopt(struct worker *worker, struct epoch *epoch, const struct worker_socket *sockets, size_t count) {
     struct epoch *before = worker->engine.epoch;
     check(!worker->stopping);
@@ -183,7 +179,7 @@ void worker_adopt(struct worker *worker, struct epoch *epoch, const struct worke
     worker_adopt_acceptors(worker, sockets, count);
     worker_adopt_new_sockets(worker, sockets, count);
     if (before != NULL && before != epoch) {
-        worker_leave_epoch(worker, before);
+        engine_retire(&worker->engine, before);
     }
     worker_resume_acceptors(worker); /* a limit may be higher now */
 }
@@ -203,6 +199,11 @@ static void worker_session_ended(struct engine *engine, struct listener *listene
         worker_resume_acceptors(worker);
         worker->options.room(worker->options.argument, worker);
     }
+}
+
+static void worker_filters_over(struct engine *engine, struct epoch *epoch) {
+    struct worker *worker = container_of(engine, struct worker, engine);
+    worker->options.filters_over(worker->options.argument, worker, epoch);
 }
 
 static void worker_epoch_over(struct engine *engine, struct epoch *epoch) {
@@ -284,6 +285,15 @@ void worker_close_sessions(struct worker *worker) {
     worker->closing = true;
     list_for_each (link, &worker->engine.sessions) {
         session_close(container_of(link, struct session, link), CLOSE_SHUTDOWN);
+    }
+}
+
+void worker_close_filtered(struct worker *worker, const struct epoch *epoch, enum close_reason reason) {
+    list_for_each (link, &worker->engine.sessions) {
+        struct session *session = container_of(link, struct session, link);
+        if (session->settings->epoch == epoch && session->chain != NULL) {
+            session_close(session, reason);
+        }
     }
 }
 

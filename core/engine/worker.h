@@ -33,7 +33,8 @@ struct worker_options {
     void (*room)(void *argument, struct worker *worker);
     /* This worker accepts on the socket no more: */
     void (*socket_done)(void *argument, int fd);
-    /* An epoch that was replaced is used no more: */
+    /* The filters of an epoch that was replaced are used no more; and nothing of the epoch is: */
+    void (*filters_over)(void *argument, struct worker *worker, struct epoch *epoch);
     void (*epoch_over)(void *argument, struct worker *worker, struct epoch *epoch);
     /* Nothing is left; worker_run returns next: */
     void (*stopped)(void *argument, struct worker *worker);
@@ -95,6 +96,8 @@ void worker_post_resume(struct worker *worker);
 void worker_stop(struct worker *worker);
 /* Closes every session now. */
 void worker_close_sessions(struct worker *worker);
+/* Closes those that began in the epoch and have filters. */
+void worker_close_filtered(struct worker *worker, const struct epoch *epoch, enum close_reason reason);
 /* Appends a line for each session. */
 void worker_describe_sessions(struct worker *worker, struct bytes *out);
 

@@ -62,6 +62,17 @@ static const struct command_row COMMANDS[] = {
                                 "  moonring config explain\n"
                                 "  moonring config explain listeners.*.timeouts.idle\n"
                                 "  moonring config explain upstreams.*.servers[].weight\n"},
+    [COMMAND_CTL] = {"ctl", "tell a running moonring what to do, or ask how it does",
+                     "moonring ctl [-c FILE | --socket ADDR] ORDER",
+                     "\norders:\n"
+                     "  reload       read the configuration and its filters again, and tell what became of it\n"
+                     "  plan         tell what a reload would change, and change nothing\n"
+                     "  rollback     return to the configuration before this one\n"
+                     "  status       what it is and how it does\n"
+                     "  generations  the configurations that sessions are open in\n"
+                     "  sessions     a line for each session\n"
+                     "  metrics      all counters, in Prometheus' text format\n"
+                     "\nexit status: 0 done, or nothing was to be done; 2 refused; 3 nobody answers\n"},
     [COMMAND_DOCTOR] = {"doctor", "look at this machine: kernel, io_uring, limits, settings that matter",
                         "moonring doctor",
                         "\nEach line is [ok], [advice] or [problem]; advice comes with the command to type.\n"
@@ -80,6 +91,7 @@ enum option {
     OPTION_PRINT_CONFIG,
     OPTION_AS,
     OPTION_FORMAT,
+    OPTION_SOCKET,
     OPTION_HELP,
 };
 
@@ -94,7 +106,8 @@ struct option_row {
 #define IN(command) (1U << (command))
 
 static const struct option_row OPTIONS[] = {
-    [OPTION_CONFIG] = {'c', "config", "FILE", IN(COMMAND_RUN) | IN(COMMAND_CHECK) | IN(COMMAND_CONFIG_DUMP),
+    [OPTION_CONFIG] = {'c', "config", "FILE",
+                       IN(COMMAND_RUN) | IN(COMMAND_CHECK) | IN(COMMAND_CONFIG_DUMP) | IN(COMMAND_CTL),
                        "the configuration, YAML; - reads standard input"},
     [OPTION_LISTEN] = {'l', "listen", "ADDR[,ADDR...]", IN(COMMAND_RUN), "accept connections here; may be repeated"},
     [OPTION_TO] = {'t', "to", "ADDR[,ADDR...]", IN(COMMAND_RUN), "relay them to these servers; may be repeated"},
@@ -105,6 +118,8 @@ static const struct option_row OPTIONS[] = {
     [OPTION_AS] = {0, "as", "PATH", IN(COMMAND_CHECK) | IN(COMMAND_CONFIG_DUMP),
                    "take FILE as if it lay at PATH (relative names, messages)"},
     [OPTION_FORMAT] = {0, "format", "text|json", IN(COMMAND_CHECK), "how to print what is wrong; default: text"},
+    [OPTION_SOCKET] = {0, "socket", "ADDR", IN(COMMAND_CTL),
+                       "where it takes orders; default: unix:/run/moonring/admin.sock"},
     [OPTION_HELP] = {'h', "help", NULL, ~0U, "explain"},
 };
 enum { OPTIONS_COUNT = sizeof(OPTIONS) / sizeof(OPTIONS[0]) };
@@ -358,6 +373,8 @@ static bool option_apply(struct parser *parser, enum option option, const char *
         return path_set(parser, &arguments->as_path, option, value);
     case OPTION_FORMAT:
         return format_set(parser, value);
+    case OPTION_SOCKET:
+        return path_set(parser, &arguments->socket, option, value);
     case OPTION_LISTEN:
         return addresses_add(parser, &arguments->listen, option, value);
     case OPTION_TO:
@@ -396,6 +413,10 @@ static bool word_parse(struct parser *parser) {
     const char *word = *parser->next++;
     if (arguments->command == COMMAND_CONFIG_EXPLAIN && arguments->key_path == NULL) {
         arguments->key_path = word;
+        return true;
+    }
+    if (arguments->command == COMMAND_CTL && arguments->order == NULL) {
+        arguments->order = word;
         return true;
     }
     size_t size = strlen(word);
@@ -451,6 +472,11 @@ static bool arguments_complete(const struct arguments *arguments, struct error *
     case COMMAND_CONFIG_DUMP:
         return arguments->config_path != NULL ||
                error_set(error, "config dump: which file? moonring config dump -c /etc/moonring/moonring.yaml");
+    case COMMAND_CTL:
+        if (arguments->config_path != NULL && arguments->socket != NULL) {
+            return error_set(error, "ctl: --config and --socket exclude each other: the file names the socket");
+        }
+        return arguments->order != NULL || error_set(error, "ctl: which order? See: moonring ctl --help");
     case COMMAND_NONE:
     case COMMAND_CONFIG_SCHEMA:
     case COMMAND_CONFIG_EXPLAIN:
@@ -550,6 +576,8 @@ static void yaml_append(struct yaml *yaml, const struct arguments *arguments) {
     }
     yaml_append_line(yaml, "process:", NULL);
     yaml_append_line(yaml, "  workers: 1", NULL);
+    yaml_append_line(yaml, "reload:", NULL);
+    yaml_append_line(yaml, "  watch: true", NULL);
 }
 
 void arguments_to_yaml(const struct arguments *arguments, struct bytes *yaml) {

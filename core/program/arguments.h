@@ -18,6 +18,7 @@ enum command {
     COMMAND_CONFIG_DUMP,
     COMMAND_CONFIG_SCHEMA,
     COMMAND_CONFIG_EXPLAIN,
+    COMMAND_CTL,
     COMMAND_DOCTOR,
     COMMAND_VERSION,
     COMMAND_HELP,
@@ -40,10 +41,12 @@ struct argument_addresses {
 struct arguments {
     enum command command;
     enum command help_about;                    /* COMMAND_HELP: of which command; COMMAND_NONE: of the program */
-    const char *config_path;                    /* run, check, config dump: `-`: standard input; NULL: none */
+    const char *config_path;                    /* run, check, config dump, ctl: `-`: standard input; NULL: none */
     const char *as_path;                        /* check, config dump: NULL: none */
     bool json;                                  /* check: the report, instead of text */
     const char *key_path;                       /* config explain: NULL: none */
+    const char *socket;                         /* ctl: NULL: none */
+    const char *order;                          /* ctl: what is to be done */
     bool print_config;                          /* run */
     bool trace;                                 /* run: print what each hook does */
     struct argument_addresses listen;           /* run */

@@ -82,7 +82,8 @@ static bool prepare_logs(struct program *program, const struct config_log *confi
 }
 
 static bool prepare_workers(struct program *program, struct generation *next, struct error *error) {
-    return sockets_prepare(&program->sockets, next->config, next->workers, error) &&
+    return admin_prepare(&program->admin, &next->config->admin, error) &&
+           sockets_prepare(&program->sockets, next->config, next->workers, error) &&
            crew_prepare(&program->crew, next, next->workers, error) && crew_answers(&program->crew, ANSWER_MS, error);
 }
 
@@ -122,6 +123,7 @@ bool change_listen(struct program *program, struct generation *next, struct conf
 void change_abandon(struct program *program, struct generation *next) {
     crew_abandon(&program->crew);
     sockets_abandon(&program->sockets);
+    admin_abandon(&program->admin);
     generation_destroy(next);
     log_abandon();
     logs_sweep(&program->logs);
@@ -134,6 +136,9 @@ static void retire(struct program *program, struct generation *before) {
     list_append(&program->retired, &before->link);
     held_config_drop(program->previous);
     program->previous = held_config_hold(before->held);
+    fingerprints_finish(&program->previous_files);
+    program->previous_files = before->files;
+    before->files = (struct fingerprints){.items = NULL};
 }
 
 void change_commit(struct program *program, struct generation *next) {
@@ -144,7 +149,9 @@ void change_commit(struct program *program, struct generation *next) {
     set_connections_max(program, config);
     generation_commit(next);
     sockets_commit(&program->sockets, config);
+    admin_commit(&program->admin, &config->admin);
     crew_commit(&program->crew);
+    next->began_ms = kernel_now_ns() / 1000000;
     program->generation = next;
     if (before != NULL) {
         retire(program, before);

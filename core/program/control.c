@@ -4,6 +4,8 @@
 #include "engine/ring.h"
 #include "program/program.h"
 #include "program/reload.h"
+#include "program/reload_watch.h"
+#include "program/status.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -14,14 +16,17 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* Of `moonring ctl`. */
+enum { STATUS_DONE = 0, STATUS_REFUSED = 2 };
+
 enum {
     STOP_GRACE_MS = 10000, /* from "close every session" until we stop waiting for it */
-    TEND_AGAIN_MS = 50,    /* what ends without a sign is looked at so often */
 };
 
 struct control {
     const struct control_options *options;
     struct program program;
+    struct file_watch watch;
     int signal_fd;
     bool stopping;
     uint64_t tend_at_ms;  /* UINT64_MAX: when something gives a sign */
@@ -33,7 +38,7 @@ static uint64_t now_ms(void) {
     return kernel_now_ns() / 1000000;
 }
 
-/* --- signals ---------------------------------------------------------------------------------------------------- */
+/* --- stopping --------------------------------------------------------------------------------------------------- */
 
 static void control_close_sessions(struct control *control) {
     control->close_at_ms = UINT64_MAX;
@@ -60,13 +65,7 @@ static void control_stop(struct control *control, bool now) {
     }
 }
 
-static void control_report(struct control *control) {
-    struct bytes text;
-    bytes_init(&text);
-    program_report(&control->program, true, &text);
-    log_raw(text.data, text.size);
-    bytes_finish(&text);
-}
+/* --- reloads ---------------------------------------------------------------------------------------------------- */
 
 /* What is wrong comes as it is, over several lines; the rest is one. */
 static void log_reload(const struct reload *reload) {
@@ -78,18 +77,121 @@ static void log_reload(const struct reload *reload) {
     bytes_finish(&line);
 }
 
-static void control_reload(struct control *control) {
+enum attempt { ATTEMPT_RELOAD, ATTEMPT_PLAN, ATTEMPT_BACK };
+
+/* The caller finishes the reload. */
+static void control_attempt(struct control *control, enum attempt attempt, struct reload *reload) {
     const struct control_options *options = control->options;
-    struct reload reload;
-    if (options->load == NULL) {
-        log_warn("reload: there is no file to read again");
-        return;
+    reload_init(reload);
+    reload->is_plan = attempt == ATTEMPT_PLAN;
+    if (attempt == ATTEMPT_RELOAD) {
+        file_watch_know(&control->watch);
     }
-    reload_init(&reload);
-    struct config *config = options->load(options->argument, &reload.report);
-    reload_run(&reload, &control->program, config);
-    log_reload(&reload);
+    if (control->stopping) {
+        bytes_append_text(&reload->report.text, "moonring is stopping\n");
+        reload->generation = control->program.generation->number;
+    } else if (attempt == ATTEMPT_BACK) {
+        reload_back(reload, &control->program);
+    } else if (options->load == NULL) {
+        bytes_append_text(&reload->report.text, "standard input cannot be read again\n");
+        reload->generation = control->program.generation->number;
+    } else {
+        reload_run(reload, &control->program, options->load(options->argument, &reload->report));
+    }
+    if (attempt != ATTEMPT_PLAN) {
+        log_reload(reload);
+        reload_watch_set(&control->watch, &control->program, reload);
+    }
+}
+
+static void control_reload(struct control *control) {
+    struct reload reload;
+    control_attempt(control, ATTEMPT_RELOAD, &reload);
     reload_finish(&reload);
+}
+
+/* --- the admin socket -------------------------------------------------------------------------------------------- */
+
+static int answer_attempt(struct control *control, enum attempt attempt, struct bytes *answer) {
+    struct reload reload;
+    control_attempt(control, attempt, &reload);
+    bytes_append(answer, reload.report.text.data, reload.report.text.size);
+    reload_describe(&reload, answer);
+    bytes_append_char(answer, '\n');
+    int status = reload.result == RELOAD_REFUSED ? STATUS_REFUSED : STATUS_DONE;
+    reload_finish(&reload);
+    return status;
+}
+
+static int answer_reload(struct control *control, struct bytes *answer) {
+    return answer_attempt(control, ATTEMPT_RELOAD, answer);
+}
+
+static int answer_plan(struct control *control, struct bytes *answer) {
+    return answer_attempt(control, ATTEMPT_PLAN, answer);
+}
+
+static int answer_rollback(struct control *control, struct bytes *answer) {
+    return answer_attempt(control, ATTEMPT_BACK, answer);
+}
+
+static int answer_status(struct control *control, struct bytes *answer) {
+    status_describe(&control->program, answer);
+    return STATUS_DONE;
+}
+
+static int answer_generations(struct control *control, struct bytes *answer) {
+    status_list_generations(&control->program, answer);
+    return STATUS_DONE;
+}
+
+static int answer_metrics(struct control *control, struct bytes *answer) {
+    program_report(&control->program, REPORT_METRICS, answer);
+    return STATUS_DONE;
+}
+
+static int answer_sessions(struct control *control, struct bytes *answer) {
+    program_report(&control->program, REPORT_SESSIONS, answer);
+    return STATUS_DONE;
+}
+
+struct order {
+    const char *name;
+    int (*answer)(struct control *control, struct bytes *answer);
+    bool changes; /* something: the log tells who wanted it */
+};
+
+static const struct order orders[] = {
+    {"reload", answer_reload, true},
+    {"plan", answer_plan, false},
+    {"rollback", answer_rollback, true},
+    {"status", answer_status, false},
+    {"generations", answer_generations, false},
+    {"metrics", answer_metrics, false},
+    {"sessions", answer_sessions, false},
+};
+
+static int control_obey_line(void *argument, const char *line, const struct admin_peer *peer, struct bytes *answer) {
+    struct control *control = argument;
+    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
+        if (strcmp(orders[i].name, line) == 0) {
+            log_write(orders[i].changes ? LOG_INFO : LOG_DEBUG, "admin: %s, for user %u, process %u", line, peer->user,
+                      peer->process);
+            return orders[i].answer(control, answer);
+        }
+    }
+    bytes_append_text(answer, "moonring knows no such order\n");
+    return STATUS_REFUSED;
+}
+
+/* --- signals ---------------------------------------------------------------------------------------------------- */
+
+static void control_report(struct control *control) {
+    struct bytes text;
+    bytes_init(&text);
+    program_report(&control->program, REPORT_ALL, &text);
+    log_raw(text.data, text.size);
+    bytes_finish(&text);
 }
 
 static void control_obey(struct control *control, uint32_t signal_number) {
@@ -99,8 +201,6 @@ static void control_obey(struct control *control, uint32_t signal_number) {
         control_stop(control, true);
     } else if (signal_number == SIGUSR1) {
         logs_reopen(&control->program.logs);
-    } else if (control->stopping) {
-        log_info("%s while stopping", signal_number == SIGHUP ? "no reload" : "no report");
     } else if (signal_number == SIGUSR2) {
         control_report(control);
     } else if (signal_number == SIGHUP) {
@@ -129,14 +229,18 @@ static uint64_t earlier(uint64_t a_ms, uint64_t b_ms) {
     return a_ms < b_ms ? a_ms : b_ms;
 }
 
-static int control_wait_ms(const struct control *control) {
-    uint64_t at_ms = earlier(control->tend_at_ms, earlier(control->close_at_ms, control->abort_at_ms));
+static uint64_t control_due_ms(const struct control *control) {
+    uint64_t due_ms = earlier(control->close_at_ms, control->abort_at_ms);
+    return earlier(control->watch.due_ms, earlier(control->tend_at_ms, due_ms));
+}
+
+static int wait_until(uint64_t at_ms) {
+    enum { WAIT_MAX_MS = 3600000 };
+    uint64_t now = now_ms();
     if (at_ms == UINT64_MAX) {
         return -1;
     }
-    uint64_t now = now_ms();
-    uint64_t wait_ms = at_ms > now ? at_ms - now : 0;
-    return wait_ms > 3600000 ? 3600000 : (int)wait_ms;
+    return at_ms <= now ? 0 : at_ms - now > WAIT_MAX_MS ? WAIT_MAX_MS : (int)(at_ms - now);
 }
 
 static void control_read_signal(struct control *control) {
@@ -153,18 +257,35 @@ static void read_event(int fd) {
     (void)size;
 }
 
+static void control_look_at_files(struct control *control, bool readable) {
+    if (readable) {
+        file_watch_read(&control->watch, now_ms());
+    }
+    const char *news = control->stopping ? NULL : file_watch_news(&control->watch, now_ms());
+    if (news != NULL) {
+        log_info("%s has changed", news);
+        control_reload(control);
+    }
+}
+
 static void control_turn(struct control *control) {
-    struct pollfd wanted[2] = {{.fd = control->signal_fd, .events = POLLIN},
-                               {.fd = control->program.crew.event_fd, .events = POLLIN}};
-    int count = poll(wanted, 2, control_wait_ms(control));
+    struct program *program = &control->program;
+    enum { OTHERS = 3 };
+    struct pollfd wanted[OTHERS + ADMIN_POLLS_MAX] = {{.fd = control->signal_fd, .events = POLLIN},
+                                                      {.fd = program->crew.event_fd, .events = POLLIN},
+                                                      {.fd = control->watch.fd, .events = POLLIN}};
+    uint64_t until_ms = control_due_ms(control);
+    size_t admins = admin_poll(&program->admin, wanted + OTHERS, &until_ms);
+    int count = poll(wanted, OTHERS + admins, wait_until(until_ms));
     if (count > 0 && wanted[1].revents != 0) {
         read_event(wanted[1].fd);
     }
     if (count > 0 && wanted[0].revents != 0) {
         control_read_signal(control);
     }
-    bool more = program_tend(&control->program);
-    control->tend_at_ms = more ? now_ms() + TEND_AGAIN_MS : UINT64_MAX;
+    admin_turn(&program->admin, wanted + OTHERS, admins, now_ms());
+    control_look_at_files(control, count > 0 && wanted[2].revents != 0);
+    control->tend_at_ms = program_tend(program);
 }
 
 /* False: sessions did not end although they were closed. That is a bug, but it must not keep the process for ever. */
@@ -216,7 +337,8 @@ int control_run(const struct control_options *options, struct config *config) {
                               .close_at_ms = UINT64_MAX,
                               .abort_at_ms = UINT64_MAX,
                               .signal_fd = signals_open()};
-    program_init(&control.program, options->trace);
+    file_watch_init(&control.watch);
+    program_init(&control.program, options->trace, control_obey_line, &control);
     if (control.signal_fd < 0) {
         log_error("no file descriptor left to begin with: raise `ulimit -n` (systemd: LimitNOFILE=)");
         config_destroy(config);
@@ -224,11 +346,13 @@ int control_run(const struct control_options *options, struct config *config) {
     }
     int status = control_start(&control, config);
     if (status == 0) {
+        reload_watch_set(&control.watch, &control.program, NULL);
         log_info("ready");
         if (!control_loop(&control)) {
             _exit(1);
         }
     }
+    file_watch_finish(&control.watch);
     program_finish(&control.program);
     close(control.signal_fd);
     if (status == 0) {

@@ -38,6 +38,13 @@ static void crew_socket_done(void *argument, int fd) {
     sockets_leave(crew->options.sockets, fd);
 }
 
+static void crew_filters_over(void *argument, struct worker *worker, struct epoch *epoch) {
+    struct crew *crew = argument;
+    const struct crew_member *member = container_of(worker, struct crew_member, worker);
+    generation_end_scripts(epoch->generation, member->number);
+    kernel_event_signal(crew->event_fd);
+}
+
 static void crew_epoch_over(void *argument, struct worker *worker, struct epoch *epoch) {
     struct crew *crew = argument;
     struct crew_member *member = container_of(worker, struct crew_member, worker);
@@ -62,6 +69,7 @@ static bool member_init_worker(struct crew_member *member) {
                                            .features = &crew->options.features,
                                            .room = crew_room,
                                            .socket_done = crew_socket_done,
+                                           .filters_over = crew_filters_over,
                                            .epoch_over = crew_epoch_over,
                                            .stopped = crew_stopped,
                                            .argument = crew};
@@ -111,8 +119,9 @@ static void member_work(struct crew_member *member) {
     member_adopt(member);
     member_answer(member);
     worker_run(&member->worker);
-    if (member->generation != NULL) {
-        generation_leave(member->generation, member->number);
+    struct generation *generation = member->generation;
+    if (generation != NULL && generation->parts[member->number].scripts != NULL) {
+        generation_end_scripts(generation, member->number);
     }
 }
 
@@ -420,6 +429,25 @@ void crew_report(struct crew *crew, uint32_t wait_ms) {
             place_take_report(&crew->places[i]);
         }
     }
+}
+
+static void task_close(struct crew_member *member, const void *argument) {
+    const struct generation *generation = argument;
+    bool is_in_it = member->number < generation->workers && !atomic_load(&generation->parts[member->number].left);
+    if (is_in_it) {
+        worker_close_filtered(&member->worker, generation->parts[member->number].epoch, CLOSE_RETIRED);
+    }
+}
+
+bool crew_close_filtered(struct crew *crew, const struct generation *generation, uint32_t wait_ms) {
+    struct error error;
+    if (!crew_answers(crew, wait_ms, &error)) {
+        log_warn("%s", error.text);
+        return false;
+    }
+    crew_give(crew, task_close, generation);
+    crew_wait_for_all(crew);
+    return true;
 }
 
 /* --- a change --------------------------------------------------------------------------------------------------- */

@@ -98,6 +98,10 @@ void crew_abandon(struct crew *crew);
 void crew_tend(struct crew *crew);
 /* Each worker that turns within the time fills the report of its place. */
 void crew_report(struct crew *crew, uint32_t wait_ms);
+/* Sessions with filters that began in that generation are closed, since it was retired too long ago. False: a worker
+ * does not answer within the time, and nothing was done. */
+bool crew_close_filtered(struct crew *crew, const struct generation *generation, uint32_t wait_ms);
+
 /* No new clients. Once. */
 void crew_stop(struct crew *crew);
 /* No sessions. Once. */

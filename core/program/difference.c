@@ -6,15 +6,6 @@
 
 /* --- files ------------------------------------------------------------------------------------------------------ */
 
-static const struct fingerprint *find_file(const struct scripts *scripts, const char *path) {
-    for (size_t i = 0; scripts != NULL && i < scripts->files.count; i++) {
-        if (strcmp(scripts->files.items[i].path, path) == 0) {
-            return &scripts->files.items[i];
-        }
-    }
-    return NULL;
-}
-
 /* Below the folder of the configuration a path is told from there. */
 static void append_path(struct bytes *out, const char *folder, char sign, const char *path) {
     size_t size = strlen(folder);
@@ -25,18 +16,18 @@ static void append_path(struct bytes *out, const char *folder, char sign, const 
     bytes_append_escaped(out, rest, strlen(rest));
 }
 
-static void compare_files(const struct scripts *before, const struct scripts *next, const char *folder,
-                          struct bytes *out) {
-    for (size_t i = 0; next != NULL && i < next->files.count; i++) {
+static void compare_files(const struct generation *before, const struct generation *next, struct bytes *out) {
+    const char *folder = next->config->folder;
+    for (size_t i = 0; i < next->files.count; i++) {
         const struct fingerprint *file = &next->files.items[i];
-        const struct fingerprint *old = find_file(before, file->path);
+        const struct fingerprint *old = fingerprints_find(&before->files, file->path);
         if (old == NULL || old->value != file->value) {
             append_path(out, folder, old == NULL ? '+' : '~', file->path);
         }
     }
-    for (size_t i = 0; before != NULL && i < before->files.count; i++) {
+    for (size_t i = 0; i < before->files.count; i++) {
         const struct fingerprint *old = &before->files.items[i];
-        if (find_file(next, old->path) == NULL) {
+        if (fingerprints_find(&next->files, old->path) == NULL) {
             append_path(out, folder, '-', old->path);
         }
     }
@@ -116,7 +107,7 @@ bool generation_differs(const struct generation *before, const struct generation
     struct bytes changes;
     bytes_init(&changes);
     config_diff(before->config, next->config, out);
-    compare_files(before->parts[0].scripts, next->parts[0].scripts, next->config->folder, &changes);
+    compare_files(before, next, &changes);
     append_kind(out, begin, "files", &changes);
     compare_addresses(before, next, &changes);
     append_kind(out, begin, "addresses", &changes);

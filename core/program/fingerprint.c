@@ -33,13 +33,13 @@ uint64_t fingerprint_of(const char *path) {
     return value;
 }
 
-static bool fingerprints_have(const struct fingerprints *fingerprints, const char *path) {
+const struct fingerprint *fingerprints_find(const struct fingerprints *fingerprints, const char *path) {
     for (size_t i = 0; i < fingerprints->count; i++) {
         if (strcmp(fingerprints->items[i].path, path) == 0) {
-            return true;
+            return &fingerprints->items[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 /* Takes over the path. */
@@ -59,20 +59,28 @@ bool fingerprints_add(struct fingerprints *fingerprints, const char *folder, con
     if (asprintf(&whole, "%s%s%s", path[0] == '/' ? "" : folder, path[0] == '/' ? "" : "/", path) < 0) {
         return false;
     }
-    if (fingerprints_have(fingerprints, whole)) {
+    if (fingerprints_find(fingerprints, whole) != NULL) {
         free(whole);
         return true;
     }
     return fingerprints_append(fingerprints, whole, value);
 }
 
-bool fingerprints_hold(const struct fingerprints *fingerprints) {
+const struct fingerprint *fingerprints_broken(const struct fingerprints *fingerprints) {
     for (size_t i = 0; i < fingerprints->count; i++) {
         if (fingerprint_of(fingerprints->items[i].path) != fingerprints->items[i].value) {
-            return false;
+            return &fingerprints->items[i];
         }
     }
-    return true;
+    return NULL;
+}
+
+bool fingerprints_copy(struct fingerprints *to, const struct fingerprints *from) {
+    bool copied = true;
+    for (size_t i = 0; copied && i < from->count; i++) {
+        copied = fingerprints_add(to, "", from->items[i].path, from->items[i].value);
+    }
+    return copied;
 }
 
 void fingerprints_finish(struct fingerprints *fingerprints) {

@@ -25,8 +25,12 @@ struct fingerprints {
 /* Adds a file; one that is there already keeps its value. A relative path is relative to folder. False: memory is
  * short. */
 bool fingerprints_add(struct fingerprints *fingerprints, const char *folder, const char *path, uint64_t value);
-/* Every file is as it was. */
-bool fingerprints_hold(const struct fingerprints *fingerprints);
+/* The file; NULL: it is not among them. */
+const struct fingerprint *fingerprints_find(const struct fingerprints *fingerprints, const char *path);
+/* The first file that is not as it was; NULL: all are. */
+const struct fingerprint *fingerprints_broken(const struct fingerprints *fingerprints);
+/* False: memory is short. */
+bool fingerprints_copy(struct fingerprints *to, const struct fingerprints *from);
 void fingerprints_finish(struct fingerprints *fingerprints);
 
 #endif

@@ -90,6 +90,10 @@ static bool generation_take_scripts(struct generation *generation, const struct 
                 part_take_scripts(&generation->parts[worker], generation, part_before(before, worker), options, report);
         }
     }
+    const struct scripts *scripts = generation->parts[0].scripts;
+    if (taken && scripts != NULL && !fingerprints_copy(&generation->files, &scripts->files)) {
+        return report_say(report, "no memory for the names of files");
+    }
     return taken;
 }
 
@@ -202,6 +206,27 @@ bool generation_is_over(const struct generation *generation) {
     return true;
 }
 
+void generation_tend(struct generation *generation) {
+    for (uint32_t worker = 0; worker < generation->workers; worker++) {
+        struct generation_part *part = &generation->parts[worker];
+        if (atomic_load(&part->scripts_over)) {
+            scripts_drop(part->scripts, generation->watch);
+            part->scripts = NULL;
+        }
+    }
+}
+
+bool generation_has_old_scripts(const struct generation *generation, const struct generation *other) {
+    for (uint32_t worker = 0; worker < generation->workers; worker++) {
+        const struct scripts *scripts = generation->parts[worker].scripts;
+        const struct generation_part *part = part_before(other, worker);
+        if (scripts != NULL && (part == NULL || part->scripts != scripts)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void generation_destroy(struct generation *generation) {
     if (generation == NULL) {
         return;
@@ -217,6 +242,7 @@ void generation_destroy(struct generation *generation) {
     if (generation->access_log != NULL) {
         generation->access_log->generations--;
     }
+    fingerprints_finish(&generation->files);
     free(generation->parts);
     free(generation->listeners);
     held_config_drop(generation->held);
@@ -240,12 +266,14 @@ void generation_retire(struct generation *generation, const struct generation *n
     }
 }
 
-void generation_leave(struct generation *generation, uint32_t worker) {
+void generation_end_scripts(struct generation *generation, uint32_t worker) {
     struct generation_part *part = &generation->parts[worker];
-    if (part->scripts != NULL) {
-        scripts_end(part->scripts);
-    }
-    atomic_store(&part->left, true);
+    scripts_end(part->scripts);
+    atomic_store(&part->scripts_over, true);
+}
+
+void generation_leave(struct generation *generation, uint32_t worker) {
+    atomic_store(&generation->parts[worker].left, true);
 }
 
 void generation_describe_filters(const struct generation *generation, uint32_t worker, struct bytes *out) {

@@ -22,7 +22,8 @@
 /* A worker's part. */
 struct generation_part {
     struct epoch *epoch;               /* ours */
-    struct scripts *scripts;           /* counted; NULL: no listener has a filter */
+    struct scripts *scripts;           /* counted; NULL: no listener has a filter, or nobody needs them any more */
+    atomic_bool scripts_over;          /* the worker has no session in them any more */
     struct filter_list *filter_lists;  /* ours; by listener; NULL: the same */
     struct access_queue *access_queue; /* ours, unless the generation before has it, too; NULL: no access log */
     atomic_bool left;                  /* the worker is not in it any more */
@@ -38,8 +39,11 @@ struct generation {
     struct generation_part *parts; /* ours; one for each worker */
     uint32_t workers;
     struct held_log *access_log; /* counted; NULL: off */
+    struct fingerprints files;   /* that its filters were loaded from */
     struct watch *watch;         /* the control thread's */
     uint64_t replaced_ms;        /* when the next one took its place; 0: it is at work */
+    uint64_t began_ms;           /* when it took the place of the one before; milliseconds of the monotonic clock */
+    bool was_closed;             /* its sessions with filters were told to end */
 };
 
 struct generation_options {
@@ -60,14 +64,20 @@ void generation_commit(const struct generation *generation);
 
 /* On the worker's thread. Its filters begin, before the worker adopts the epoch, */
 void generation_begin(struct generation *generation, struct worker *worker, struct watch *watch);
-/* they take no new sessions any more, when it has adopted the epoch of the next (NULL: of none), */
+/* they take no new sessions any more, when it adopts the epoch of the next (NULL: of none), */
 void generation_retire(struct generation *generation, const struct generation *next, uint32_t worker);
-/* and they end, when the worker has no session in it any more. Then the generation may be gone. */
+/* they end, when the worker has no session with filters in it any more, */
+void generation_end_scripts(struct generation *generation, uint32_t worker);
+/* and the worker leaves it, when it has no session in it at all. Then the generation may be gone. */
 void generation_leave(struct generation *generation, uint32_t worker);
 /* Appends a line for each filter. */
 void generation_describe_filters(const struct generation *generation, uint32_t worker, struct bytes *out);
 
-/* On the control thread. Every worker has left; */
+/* On the control thread. Gives back scripts that no worker needs any more. */
+void generation_tend(struct generation *generation);
+/* Some of its sessions may have filters that the other one does not share. */
+bool generation_has_old_scripts(const struct generation *generation, const struct generation *other);
+/* Every worker has left; */
 bool generation_is_over(const struct generation *generation);
 /* it has not even begun, or is over. NULL is fine. */
 void generation_destroy(struct generation *generation);

@@ -4,6 +4,7 @@
 #include "lua/filters.h"
 #include "program/arguments.h"
 #include "program/control.h"
+#include "program/ctl.h"
 #include "program/doctor.h"
 #include "program/version.h"
 
@@ -137,6 +138,12 @@ static int explain_key(const char *path) {
     return print_and_finish(&text);
 }
 
+static int give_order(const struct arguments *arguments) {
+    const struct ctl_request request = {
+        .config_path = arguments->config_path, .socket = arguments->socket, .order = arguments->order};
+    return ctl_run(&request);
+}
+
 static int command_run(struct arguments *arguments) {
     switch (arguments->command) {
     case COMMAND_RUN:
@@ -149,6 +156,8 @@ static int command_run(struct arguments *arguments) {
         return print_schema();
     case COMMAND_CONFIG_EXPLAIN:
         return explain_key(arguments->key_path);
+    case COMMAND_CTL:
+        return give_order(arguments);
     case COMMAND_DOCTOR:
         return doctor_run(stdout) ? EXIT_FINE : EXIT_FAILED;
     case COMMAND_VERSION:

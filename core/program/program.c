@@ -5,6 +5,7 @@
 #include "program/change.h"
 #include "program/privileges.h"
 #include "program/report.h"
+#include "program/retirement.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,9 @@ enum {
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
 
-void program_init(struct program *program, bool trace) {
-    *program = (struct program){.trace = trace, .crew = {.event_fd = -1}};
+void program_init(struct program *program, bool trace, admin_obey_fn *obey, void *argument) {
+    *program = (struct program){.trace = trace, .crew = {.event_fd = -1}, .started_ms = kernel_now_ns() / 1000000};
+    admin_init(&program->admin, obey, argument);
     list_init(&program->retired);
     sockets_init(&program->sockets);
 }
@@ -99,7 +101,9 @@ void program_finish(struct program *program) {
     }
     generation_destroy(program->generation);
     held_config_drop(program->previous);
+    fingerprints_finish(&program->previous_files);
     sockets_finish(&program->sockets);
+    admin_finish(&program->admin);
     logs_finish(&program->logs);
     if (program->is_watched) {
         watch_leave(&program->watch);
@@ -109,15 +113,20 @@ void program_finish(struct program *program) {
 
 /* --- what has ended --------------------------------------------------------------------------------------------- */
 
-bool program_tend(struct program *program) {
+uint64_t program_tend(struct program *program) {
+    enum { LOOK_AGAIN_MS = 50 };
+    uint64_t now_ms = kernel_now_ns() / 1000000;
     list_for_each (link, &program->retired) {
         struct generation *generation = container_of(link, struct generation, link);
+        generation_tend(generation);
         if (generation_is_over(generation)) {
             generation_destroy(generation);
         }
     }
     crew_tend(&program->crew);
-    return logs_sweep(&program->logs);
+    uint64_t at_ms = retirement_enforce(program, now_ms);
+    bool more = logs_sweep(&program->logs);
+    return more && at_ms > now_ms + LOOK_AGAIN_MS ? now_ms + LOOK_AGAIN_MS : at_ms;
 }
 
 /* --- telling ---------------------------------------------------------------------------------------------------- */
@@ -139,6 +148,14 @@ uint64_t program_sessions(struct program *program, const struct generation *gene
     return users > acceptors ? users - acceptors : 0;
 }
 
+uint64_t program_sessions_before(struct program *program) {
+    uint64_t sessions = 0;
+    list_for_each (link, &program->retired) {
+        sessions += program_sessions(program, container_of(link, struct generation, link));
+    }
+    return sessions;
+}
+
 /* What the reloads were. */
 static void write_reloads(const struct program *program, struct bytes *out) {
     const struct program_counters *counters = &program->counters;
@@ -146,6 +163,9 @@ static void write_reloads(const struct program *program, struct bytes *out) {
     bytes_printf(out, "moonring_generation %lu\n", (unsigned long)program->generation->number);
     report_write_head(out, "moonring_generations", "gauge", "Configurations that sessions are open in.");
     bytes_printf(out, "moonring_generations %zu\n", program_generations(program));
+    report_write_head(out, "moonring_filters_retired", "gauge",
+                      "Sets of filters that reloads have replaced and that still have sessions.");
+    bytes_printf(out, "moonring_filters_retired %zu\n", retirement_count(program));
     report_write_head(out, "moonring_reloads_total", "counter", "Reloads, by what became of them.");
     bytes_printf(out, "moonring_reloads_total{result=\"applied\"} %lu\n", (unsigned long)counters->applied);
     bytes_printf(out, "moonring_reloads_total{result=\"unchanged\"} %lu\n", (unsigned long)counters->unchanged);
@@ -174,7 +194,7 @@ static const struct worker_report **collect_reports(struct crew *crew) {
     return reports;
 }
 
-void program_report(struct program *program, bool with_sessions, struct bytes *out) {
+void program_report(struct program *program, enum report_part parts, struct bytes *out) {
     const struct generation *generation = program->generation;
     const struct worker_report **reports = collect_reports(&program->crew);
     if (reports == NULL) {
@@ -186,12 +206,14 @@ void program_report(struct program *program, bool with_sessions, struct bytes *o
                                        .upstreams_count = generation->config->upstreams_count,
                                        .workers = reports,
                                        .workers_count = program->crew.places_count};
-    if (with_sessions) {
+    if ((parts & REPORT_SESSIONS) != 0) {
         report_write_sessions(&scope, out);
     }
-    report_write_metrics(&scope, out);
-    write_lost_lines(program, out);
-    write_reloads(program, out);
-    bytes_append_text(out, "# end\n");
+    if ((parts & REPORT_METRICS) != 0) {
+        report_write_metrics(&scope, out);
+        write_lost_lines(program, out);
+        write_reloads(program, out);
+        bytes_append_text(out, "# end\n");
+    }
     free(reports);
 }

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "config/load.h"
+#include "program/admin.h"
 #include "program/crew.h"
 #include "program/generation.h"
 #include "program/logs.h"
@@ -24,21 +25,25 @@ struct program_counters {
 };
 
 struct program {
-    bool trace;                    /* filters log each entry */
-    struct generation *generation; /* ours; at work. NULL: not yet */
-    struct list retired;           /* ours; generations that still have sessions, the oldest first */
-    struct held_config *previous;  /* counted; what a rollback returns to. NULL: there was none */
+    bool trace;                         /* filters log each entry */
+    struct generation *generation;      /* ours; at work. NULL: not yet */
+    struct list retired;                /* ours; generations that still have sessions, the oldest first */
+    struct held_config *previous;       /* counted; what a rollback returns to. NULL: there was none */
+    struct fingerprints previous_files; /* its filters' */
     struct quota process;
     struct sockets sockets;
     struct logs logs;
     struct crew crew;
+    struct admin admin;
     struct watchdog *watchdog;
     struct watch watch; /* the control thread's */
     bool is_watched;    /* it is */
     struct program_counters counters;
+    uint64_t started_ms; /* milliseconds of the monotonic clock */
 };
 
-void program_init(struct program *program, bool trace);
+/* obey and its argument: for the admin socket. */
+void program_init(struct program *program, bool trace, admin_obey_fn *obey, void *argument);
 /* Every worker must have ended. */
 void program_finish(struct program *program);
 
@@ -47,15 +52,18 @@ void program_finish(struct program *program);
  * wrong. */
 bool program_start(struct program *program, struct config *config, struct config_report *report);
 
-/* Frees what has ended since: generations, workers, logs. True: something is still on its way to its end and gives no
- * sign, so look again soon. */
-bool program_tend(struct program *program);
+/* Frees what has ended since: generations, workers, logs; ends what is due. Returns when to do so again, in
+ * milliseconds of the monotonic clock; UINT64_MAX: when the crew's event comes. */
+uint64_t program_tend(struct program *program);
 
 /* The generation at work, and those before it that have sessions. */
 size_t program_generations(const struct program *program);
+/* Sessions of those before it. */
+uint64_t program_sessions_before(struct program *program);
 /* Sessions that are open in a generation. */
 uint64_t program_sessions(struct program *program, const struct generation *generation);
-/* Appends, if wanted, a line for each session, and all counters in Prometheus' text format; ends with `# end`. */
-void program_report(struct program *program, bool with_sessions, struct bytes *out);
+/* Appends a line for each session, all counters in Prometheus' text format, which end with `# end`, or both. */
+enum report_part { REPORT_SESSIONS = 1, REPORT_METRICS = 2, REPORT_ALL = 3 };
+void program_report(struct program *program, enum report_part parts, struct bytes *out);
 
 #endif

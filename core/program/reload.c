@@ -14,6 +14,8 @@ void reload_init(struct reload *reload) {
 void reload_finish(struct reload *reload) {
     bytes_finish(&reload->difference);
     config_report_finish(&reload->report);
+    fingerprints_finish(&reload->files);
+    held_config_drop(reload->held);
 }
 
 /* --- what is asked for ------------------------------------------------------------------------------------------- */
@@ -68,11 +70,32 @@ static void reload_count(const struct reload *reload, struct program *program) {
     }
 }
 
+/* For the watch, which wants to know whether they have changed since. */
+static void reload_note_files(struct reload *reload, const struct config *config) {
+    for (size_t i = 0; i < config->files_count; i++) {
+        if (config->files[i].pattern == NULL) {
+            fingerprints_add(&reload->files, "", config->files[i].path, fingerprint_of(config->files[i].path));
+        }
+    }
+    for (size_t i = 0; i < config->listeners_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        for (size_t j = 0; j < listener->filters_count; j++) {
+            const char *path = listener->filters[j].path;
+            fingerprints_add(&reload->files, "", path, fingerprint_of(path));
+        }
+    }
+}
+
 static void reload_run_held(struct reload *reload, struct program *program, struct held_config *held) {
     uint64_t began_ns = kernel_now_ns();
+    if (held != NULL) {
+        reload->held = held_config_hold(held);
+        reload_note_files(reload, held->config);
+    }
     if (held != NULL && is_possible(program, held->config, &reload->report)) {
         reload->result = reload_apply(reload, program, held);
     }
+    reload->sessions_before = program_sessions_before(program);
     reload->took_ms = (kernel_now_ns() - began_ns) / 1000000;
     reload->generation = program->generation->number;
     reload_count(reload, program);
@@ -85,11 +108,15 @@ void reload_run(struct reload *reload, struct program *program, struct config *c
 }
 
 void reload_back(struct reload *reload, struct program *program) {
-    struct held_config *held = program->previous;
-    if (held == NULL) {
+    const struct fingerprint *broken = fingerprints_broken(&program->previous_files);
+    struct held_config *held = NULL;
+    if (program->previous == NULL) {
         bytes_append_text(&reload->report.text, "there was no generation before this one\n");
+    } else if (broken != NULL) {
+        bytes_printf(&reload->report.text, "%s is not what the generation before has loaded: put that back first\n",
+                     broken->path);
     } else {
-        held_config_hold(held);
+        held = held_config_hold(program->previous);
     }
     reload_run_held(reload, program, held);
     held_config_drop(held);
@@ -116,5 +143,8 @@ void reload_describe(const struct reload *reload, struct bytes *out) {
     bytes_printf(out, ", %lu ms", took_ms);
     if (reload->difference.size > 0) {
         bytes_printf(out, ": %s", reload->difference.data);
+    }
+    if (reload->result == RELOAD_APPLIED && !reload->is_plan && reload->sessions_before > 0) {
+        bytes_printf(out, "; %lu sessions keep what they had", (unsigned long)reload->sessions_before);
     }
 }

@@ -19,6 +19,9 @@ struct reload {
     uint64_t took_ms;
     struct bytes difference;     /* what changes, in one line */
     struct config_report report; /* what is wrong, and warnings */
+    struct fingerprints files;   /* that it names, as they were before they were used */
+    struct held_config *held;    /* counted; what was wanted, as far as it could be loaded; or NULL */
+    uint64_t sessions_before;    /* that go on in earlier generations */
 };
 
 void reload_init(struct reload *reload);

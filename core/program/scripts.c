@@ -147,7 +147,7 @@ static bool configs_are_same(const struct config *a, const struct config *b) {
 }
 
 bool scripts_are_same(const struct scripts *scripts, const struct config *config) {
-    return configs_are_same(scripts->held->config, config) && fingerprints_hold(&scripts->files);
+    return configs_are_same(scripts->held->config, config) && fingerprints_broken(&scripts->files) == NULL;
 }
 
 /* --- at work ---------------------------------------------------------------------------------------------------- */

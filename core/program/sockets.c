@@ -7,13 +7,10 @@
 #include "engine/settings.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { IN_USE_LOOKS = 20, IN_USE_LOOKS_LATER = 4 }; /* of 50 ms */
 
@@ -51,71 +48,9 @@ static bool explain(struct error *error, const struct config *config, const stru
                      bind_advice(number));
 }
 
-/* --- unix ------------------------------------------------------------------------------------------------------- */
-
-static bool has_path(const struct address *address) {
-    return address_is_unix(address) && address->local.sun_path[0] != '\0';
-}
-
-static bool is_socket(const char *path) {
-    struct stat status;
-    return lstat(path, &status) < 0 || S_ISSOCK(status.st_mode); /* what is gone by now is no obstacle */
-}
-
-/* A socket file that nobody listens on any more is left behind by every program that was killed. */
-static bool remove_if_stale(const struct address *address) {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return false;
-    }
-    bool stale = connect(fd, &address->any, address->length) < 0 && errno == ECONNREFUSED;
-    close(fd);
-    return stale && unlink(address->local.sun_path) == 0;
-}
-
-static bool set_group(const char *path, const char *group, struct error *error) {
-    struct group *found = getgrnam(group);
-    if (found == NULL) {
-        return error_set(error, "unix socket %s: there is no group \"%s\"", path, group);
-    }
-    if (chown(path, (uid_t)-1, found->gr_gid) < 0) {
-        return error_set(error, "unix socket %s: cannot be given to group \"%s\": %s", path, group, strerror(errno));
-    }
-    return true;
-}
-
-/* Nobody can connect before listen(2), so the rights are in place in time. */
-static bool set_rights(struct listening_socket *socket, const struct config_bind *bind, struct error *error) {
-    const char *path = socket->address.local.sun_path;
-    struct stat status;
-    if (lstat(path, &status) < 0) {
-        return error_set(error, "unix socket %s: %s", path, strerror(errno));
-    }
-    socket->owns_path = true;
-    socket->device = status.st_dev;
-    socket->inode = status.st_ino;
-    if (bind->group != NULL && !set_group(path, bind->group, error)) {
-        return false;
-    }
-    if (bind->mode != CONFIG_MODE_DEFAULT && chmod(path, bind->mode) < 0) {
-        return error_set(error, "unix socket %s: mode %04o cannot be set: %s", path, bind->mode, strerror(errno));
-    }
-    return true;
-}
-
-/* Another program may have replaced the file since. */
-static void remove_path(const struct listening_socket *socket) {
-    struct stat status;
-    const char *path = socket->address.local.sun_path;
-    if (socket->owns_path && lstat(path, &status) == 0 && status.st_dev == socket->device &&
-        status.st_ino == socket->inode) {
-        unlink(path);
-    }
-}
-
 static void socket_close(struct listening_socket *socket) {
     if (socket->fd >= 0) {
-        remove_path(socket);
+        socket_file_remove(&socket->file, &socket->address);
         kernel_close(socket->fd);
         socket->fd = -1;
     }
@@ -123,26 +58,15 @@ static void socket_close(struct listening_socket *socket) {
 
 /* --- binding ---------------------------------------------------------------------------------------------------- */
 
-static int bind_once(int fd, const struct address *address, const struct kernel_listen_options *options) {
-    int result = kernel_bind(fd, address, options);
-    if (result != -EADDRINUSE || !has_path(address)) {
-        return result;
-    }
-    if (!is_socket(address->local.sun_path)) {
-        return -ENOTSOCK;
-    }
-    return remove_if_stale(address) ? kernel_bind(fd, address, options) : result;
-}
-
 /* The kernel takes apart the ring of a killed process after its end: until then its addresses are in use. So may be an
  * address of our own that was left just now. */
 static int bind_patiently(int fd, const struct address *address, const struct kernel_listen_options *options,
                           int looks) {
     const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
-    int result = bind_once(fd, address, options);
+    int result = socket_file_bind(fd, address, options);
     for (int look = 0; result == -EADDRINUSE && look < looks; look++) {
         nanosleep(&pause, NULL);
-        result = bind_once(fd, address, options);
+        result = socket_file_bind(fd, address, options);
     }
     return result;
 }
@@ -224,7 +148,8 @@ static bool socket_open(struct listening_socket *socket, int looks, const struct
         return explain(error, config, socket, bind, -socket->fd);
     }
     kernel_local_address(socket->fd, &socket->address);
-    return !has_path(&socket->address) || set_rights(socket, bind, error);
+    return !address_has_path(&socket->address) ||
+           socket_file_set_rights(&socket->file, &socket->address, bind->mode, bind->group, error);
 }
 
 /* Takes the socket over, also on failure. */
@@ -436,7 +361,8 @@ static void socket_renew(struct listening_socket *socket, const struct config *c
     if (options.backlog != socket->backlog && kernel_listen(socket->fd, &options) == 0) {
         socket->backlog = options.backlog;
     }
-    if (has_path(&socket->address) && !set_rights(socket, bind, &error)) {
+    if (address_has_path(&socket->address) &&
+        !socket_file_set_rights(&socket->file, &socket->address, bind->mode, bind->group, &error)) {
         log_warn("listener %s: %s", listener->name, error.text);
     }
 }

@@ -15,12 +15,12 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "program/socket_file.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #define SOCKET_OF_ALL UINT32_MAX
 #define SOCKET_UNNAMED SIZE_MAX
@@ -32,14 +32,12 @@ struct listening_socket {
     size_t listener; /* index in the configuration that is being prepared, or at work; SOCKET_UNNAMED: it does
                       * not name the address */
     uint32_t backlog;
-    bool dual_stack; /* part of its identity */
-    bool is_new;     /* of the configuration that is being prepared */
-    bool leaving;    /* no configuration names it any more */
-    bool owns_path;  /* a unix socket: remove it at the end, if it is still the one that we made */
-    dev_t device;
-    ino_t inode;
-    struct address named;   /* as the configuration has it */
-    struct address address; /* as bound: with the port that was chosen for 0 */
+    bool dual_stack;         /* part of its identity */
+    bool is_new;             /* of the configuration that is being prepared */
+    bool leaving;            /* no configuration names it any more */
+    struct socket_file file; /* of a unix path */
+    struct address named;    /* as the configuration has it */
+    struct address address;  /* as bound: with the port that was chosen for 0 */
 };
 
 struct sockets {

@@ -79,6 +79,7 @@ static bool source_could_move(const struct passage *passage, enum direction dire
     bool has_room = flow->queue.bytes + chain_backlog(chain, direction) <= FLOW_QUEUE_MAX / 2;
     bool is_free = !flow->spliced || (flow->splice == NULL && flow->queue.bytes == 0);
     is_free = is_free && !(flow->starved && flow->blocked); /* it has no use for a buffer now */
+    is_free = is_free && (chain->is_filtered[direction] || flow->queue.bytes == 0 || stream_poll_write(sink));
     return listens && has_room && is_free && chain->limits[direction].rate == 0 && is_open(source) &&
            stream_poll_read(source);
 }
@@ -197,7 +198,8 @@ static void judge_linger(const struct judge *judge, struct passage *passage, enu
     const struct stream *server = source_of(passage, FROM_SERVER);
     bool ended = reason == CLOSE_REJECTED || is_fin(reason);
     passage->may_be_reset = true;
-    if (!ended || passage->has_reset || !is_shut(client) || !is_shut(server)) {
+    bool lingers = ended && passage->session->chain->ends && !passage->has_reset;
+    if (!lingers || !is_shut(client) || !is_shut(server)) {
         return;
     }
     uint64_t shut_ns = later(client->shut_ns, server == NULL ? passage->ended_ns : server->shut_ns);
@@ -383,6 +385,9 @@ static void judge_reason(const struct judge *judge, const struct passage *passag
         break;
     case CLOSE_UPSTREAM_FULL:
         refuse_unless(has_full_server(judge), passage, reason, "no server has a limit");
+        break;
+    case CLOSE_RETIRED:
+        refuse_unless(false, passage, reason, "nothing is reloaded");
         break;
     case CLOSE_SHUTDOWN:
         refuse_unless(judge->closing, passage, reason, "nobody told moonring to stop");

@@ -36,7 +36,8 @@ static struct trouble_chances troubles_draw(struct random *random) {
                                     .overflows = sometimes(random, 100, 300),
                                     .closes_write = sometimes(random, 100, 300),
                                     .oversleeps = sometimes(random, 100, 200),
-                                    .cannot_open = sometimes(random, 30, 100)};
+                                    .cannot_open = sometimes(random, 30, 100),
+                                    .is_off = sometimes(random, 50, 500)};
 }
 
 static void part_draw(struct part *part, const char *name, const struct filter_calls *calls, struct random *random) {

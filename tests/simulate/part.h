@@ -20,6 +20,7 @@ struct trouble_chances {
     uint32_t closes_write;
     uint32_t oversleeps; /* waits longer than any timeout */
     uint32_t cannot_open;
+    uint32_t is_off; /* it was switched off, and is not there */
 };
 
 struct part {

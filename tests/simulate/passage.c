@@ -98,9 +98,25 @@ void node_forget_insert(struct node *node) {
     node->inserts_count--;
 }
 
+/* What was to come behind a message comes at once: the message has no end any more. */
+static void node_hasten(struct node *node, uint64_t out) {
+    for (uint32_t i = node->inserts_written; i < node->inserts_count; i++) {
+        node->inserts[i].at = node->inserts[i].at < out ? node->inserts[i].at : out;
+    }
+}
+
+void node_put_off(struct node *node, uint64_t at, uint64_t size) {
+    for (uint32_t i = node->inserts_count; i > node->inserts_written && size > 0; i--) {
+        struct insert *insert = &node->inserts[i - 1];
+        insert->at = at;
+        size -= insert->size < size ? insert->size : size;
+    }
+}
+
 void node_leave(struct node *node, uint64_t in, uint64_t out) {
     if (node->until_in == UINT64_MAX) {
         refuse_behind(node, out, "it left");
+        node_hasten(node, out);
         node->until_in = in;
         node->until_out = out;
     }
@@ -109,6 +125,7 @@ void node_leave(struct node *node, uint64_t in, uint64_t out) {
 void node_end(struct node *node, uint64_t in, uint64_t out) {
     if (node->end_out == UINT64_MAX) {
         refuse_behind(node, out, "it ended the stream");
+        node_hasten(node, out);
         node->end_in = in;
         node->end_out = out;
     }
@@ -344,10 +361,14 @@ static enum progress node_step(const struct demand *demand, char *bytes, size_t 
         node->out += *given;
         return *given > 0 ? MOVED : STUCK;
     }
-    if (!node->in_segment && !segment_begin(demand)) {
-        return STUCK;
+    if (node->in_segment || segment_begin(demand)) {
+        return segment_step(demand, bytes, size, given);
     }
-    return segment_step(demand, bytes, size, given);
+    if (has_insert && input_is_over(demand)) { /* it waits for the end of a message that never comes */
+        *given = insert_give(demand, bytes, size);
+        return MOVED;
+    }
+    return STUCK;
 }
 
 static struct demand demand_of(struct passage *passage, enum direction direction, uint32_t position) {

@@ -112,6 +112,8 @@ void node_transforms(struct node *node, const struct segment_manners *manners, u
 void node_insert(struct node *node, uint64_t at, uint64_t from, uint32_t size);
 /* The script gives up what it inserted last. */
 void node_forget_insert(struct node *node);
+/* The last `size` bytes that it wrote come only there. */
+void node_put_off(struct node *node, uint64_t at, uint64_t size);
 /* From there on everything passes; its input may have been decided further than it came. */
 void node_leave(struct node *node, uint64_t in, uint64_t out);
 /* Nothing is taken from `in` on, and nothing comes out behind `out`. */

@@ -9,8 +9,9 @@
 #include "engine/wheel.h"
 #include "part.h"
 #include "passage.h"
+#include "troupe.h"
 
-enum { SCRIPT_TASKS_MAX = 2, STEPS_MAX = 12, WRITES_MAX = 200 };
+enum { SCRIPT_TASKS_MAX = 2, STEPS_MAX = 12 };
 
 enum step_kind {
     STEP_SLEEP,           /* amount: milliseconds */
@@ -99,48 +100,50 @@ struct script {
     uint64_t closed_ns; /* when `closed` began; 0: it did not */
 };
 
-struct troupe_counters {
-    uint64_t opened;
-    uint64_t closed;
-    uint64_t begun[HOOKS + 1];
-    uint64_t waited;
-    uint64_t rolled_back; /* entries that failed after they had put or written something */
-    uint64_t bypassed;
-    uint64_t segments;
-};
-
-struct troupe {
-    struct engine *engine;
-    struct world *world;
-    struct cast *cast;
-    const struct address *addresses; /* that an answer may name */
-    const char *const *names;        /* of upstreams */
-    size_t addresses_count;
-    size_t names_count;
-    struct list scripts;
-    struct list passages;
-    struct list ready;
-    struct node *written[WRITES_MAX]; /* in this entry: nodes that got an insert */
-    uint32_t written_count;
-    struct troupe_counters counters;
-};
-
 extern const struct filter_calls script_calls;
-
-void troupe_init(struct troupe *troupe, struct world *world, struct cast *cast);
-/* Every session must be over. */
-void troupe_finish(struct troupe *troupe);
-/* The end of a turn: whoever waited for it goes on; what must hold between turns is checked. */
-void troupe_turn(struct troupe *troupe);
-/* To *sum. */
-void troupe_add_counters(const struct troupe *troupe, struct troupe_counters *sum);
-/* Of the session with that id, or NULL. */
-struct passage *troupe_find(struct troupe *troupe, uint64_t id);
 
 /* The session is cut off: its filter decides nothing more. */
 void script_stop(const struct filter_session *filter_session);
 
-/* --- between script.c, which runs acts, and script_hooks.c, which says what they do ---------------------------------
+/* --- script.c: where its bytes stand, and what each entry may do
+ * ------------------------------------------------------ */
+
+static inline struct chain *script_chain(const struct script *script) {
+    return script->filter_session->chain;
+}
+static inline struct stage *script_stage(const struct script *script, enum direction direction) {
+    return &script->filter_session->stages[direction];
+}
+static inline bool is_byte_hook(enum hook hook) {
+    return hook == HOOK_FROM_CLIENT || hook == HOOK_FROM_SERVER;
+}
+static inline enum direction hook_direction(enum hook hook) {
+    return hook == HOOK_FROM_CLIENT ? FROM_CLIENT : FROM_SERVER;
+}
+
+/* An entry begins; and is over, before the engine learns how: it then sends what was written, or gives it up. */
+void script_enter(struct act *act);
+void script_settle(struct act *act, enum hook_outcome outcome);
+/* Where in its output something goes that is written now: behind the message in progress. */
+uint64_t script_place(const struct script *script, enum direction direction);
+/* The filter sees no bytes any more. */
+void script_leave(struct script *script, enum direction direction);
+_Noreturn void act_refuse(const struct act *act, const char *what);
+
+/* --- act.c: does steps ---------------------------------------------------------------------------------------------
+ */
+
+void act_init(struct act *act, struct script *script, enum hook hook);
+/* Does what it can, within an entry. */
+enum hook_outcome act_go_on(struct act *act);
+/* It goes on after a while; 0: at the end of the turn. False, as all that waits. */
+bool act_sleep(struct act *act, uint64_t wait_ms);
+/* What it waited for has come. */
+void act_resume(struct act *act);
+/* It waits no more. */
+void act_stop(struct act *act);
+
+/* --- script_hooks.c: which steps they are ---------------------------------------------------------------------------
  */
 
 /* The steps of a hook that begins; none for byte hooks. */
@@ -156,9 +159,5 @@ enum move {
     MOVE_RETURN,
 };
 enum move hand_move(struct act *act);
-
-/* What came through the filter's stage so far, and how much went out behind it; both as nodes count. */
-uint64_t script_in(const struct script *script, enum direction direction);
-uint64_t script_out(const struct script *script, enum direction direction);
 
 #endif

@@ -1,6 +1,7 @@
+#include "script.h"
+
 #include "base/check.h"
 #include "engine/chain.h"
-#include "script.h"
 #include "world.h"
 
 enum { OVERSLEPT_MS = 40 * 1000, PEEK_MAX = 4096 };
@@ -408,6 +409,9 @@ static enum move hand_move_pieces(const struct work *work) {
     if (stage->shown == 0) {
         return MOVE_RETURN;
     }
+    if (hand->done == 0 && stage->has_hook && has_chance(work->script, 500)) {
+        filter_message(work->script->filter_session, work->direction, true);
+    }
     if (segment_passes(&hand->segment) && left >= stage->shown && has_chance(work->script, 300)) {
         return work_leave_alone(work, true);
     }
@@ -433,6 +437,9 @@ static enum move hand_end(const struct work *work) {
     struct hand *hand = work->hand;
     if (segment_puts_behind(&hand->segment)) {
         work_put(work);
+    }
+    if (work->stage->in_message) {
+        filter_message(work->script->filter_session, work->direction, false);
     }
     hand->phase = HAND_BETWEEN;
     hand->number++;

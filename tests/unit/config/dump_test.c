@@ -90,6 +90,10 @@ Test(dump, writes_every_value_with_its_default, .timeout = 10) {
                                 "  memory: 64MiB\n"
                                 "  budget: 100ms\n"
                                 "  libs: safe\n"
+                                "  retired_max: 8\n"
+                                "  retire_timeout: 1h\n"
+                                "reload:\n"
+                                "  watch: false\n"
                                 "shutdown:\n"
                                 "  drain_timeout: 1m\n");
     bytes_finish(&text);

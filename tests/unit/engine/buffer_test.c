@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A queue that receives from one end of a pair of sockets, as a flow does. */
 struct relay {
@@ -419,4 +420,203 @@ Test(buffer, no_byte_and_no_buffer_is_lost_whatever_the_order, .timeout = 60) {
         relay_expect_whole(&relay);
     }
     relay_close(&relay);
+}
+
+/* --- pieces on the heap --------------------------------------------------------------------------------------------
+ */
+
+/* Buffers without a ring, and two queues. */
+struct heap {
+    struct buffers buffers;
+    struct queue from;
+    struct queue to;
+};
+
+static void heap_open(struct heap *heap) {
+    cr_assert(buffers_init(&heap->buffers, NULL, 1));
+    queue_init(&heap->from);
+    queue_init(&heap->to);
+}
+
+/* Everything must have come back. */
+static void heap_close(struct heap *heap) {
+    queue_clear(&heap->from, &heap->buffers);
+    queue_clear(&heap->to, &heap->buffers);
+    buffers_finish(&heap->buffers);
+}
+
+/* Appends a slice of its own. */
+static void heap_add(struct heap *heap, struct queue *queue, const char *text) {
+    struct queue piece;
+    queue_init(&piece);
+    cr_assert(queue_append_copy(&piece, &heap->buffers, text, strlen(text)));
+    queue_move_all(&piece, queue);
+}
+
+static void expect_text(const struct queue *queue, const char *text, uint32_t slices) {
+    size_t at = 0;
+    for (const struct slice *slice = queue->first; slice != NULL; slice = slice->next) {
+        cr_assert_leq(at + slice->size, strlen(text));
+        cr_assert_arr_eq(slice->start, text + at, slice->size);
+        at += slice->size;
+    }
+    cr_assert_eq(at, strlen(text));
+    cr_assert_eq(queue->bytes, at);
+    cr_assert_eq(queue->count, slices);
+}
+
+Test(buffer, a_copy_is_independent_of_what_was_copied, .timeout = 10) {
+    struct heap heap;
+    char text[] = "abc";
+    heap_open(&heap);
+    cr_assert(queue_append_copy(&heap.from, &heap.buffers, text, 3));
+    text[0] = '?';
+    expect_text(&heap.from, "abc", 1);
+    cr_assert_eq(heap.buffers.heap_bytes, 3);
+    heap_close(&heap);
+}
+
+Test(buffer, small_copies_share_a_buffer, .timeout = 10) {
+    struct heap heap;
+    heap_open(&heap);
+    for (int i = 0; i < 100; i++) {
+        cr_assert(queue_append_copy(&heap.from, &heap.buffers, "x", 1));
+    }
+    cr_assert_eq(heap.from.count, 1);
+    cr_assert_eq(heap.from.bytes, 100);
+    cr_assert_eq(heap.buffers.heap_bytes, 100);
+    heap_close(&heap);
+}
+
+Test(buffer, a_copy_does_not_overwrite_what_another_slice_shares, .timeout = 10) {
+    struct heap heap;
+    heap_open(&heap);
+    cr_assert(queue_append_copy(&heap.from, &heap.buffers, "abcdef", 6));
+    queue_move(&heap.from, &heap.buffers, 3, &heap.to);
+    cr_assert(queue_append_copy(&heap.to, &heap.buffers, "!", 1));
+    expect_text(&heap.to, "abc!", 2);
+    expect_text(&heap.from, "def", 1);
+    heap_close(&heap);
+}
+
+Test(buffer, small_pieces_join_those_that_were_copied_before, .timeout = 10) {
+    struct heap heap;
+    heap_open(&heap);
+    heap_add(&heap, &heap.to, "abc");
+    heap_add(&heap, &heap.from, "def");
+    queue_join(&heap.from, &heap.buffers, &heap.to);
+    expect_text(&heap.to, "abcdef", 1);
+    expect_text(&heap.from, "", 0);
+    queue_join(&heap.from, &heap.buffers, &heap.to);
+    expect_text(&heap.to, "abcdef", 1);
+    heap_close(&heap);
+}
+
+Test(buffer, large_pieces_are_not_copied_to_join, .timeout = 10) {
+    struct heap heap;
+    static char large[1000];
+    memset(large, 'x', sizeof(large) - 1);
+    heap_open(&heap);
+    heap_add(&heap, &heap.to, "abc");
+    heap_add(&heap, &heap.from, large);
+    const char *start = heap.from.first->start;
+    queue_join(&heap.from, &heap.buffers, &heap.to);
+    cr_assert_eq(heap.to.count, 2);
+    cr_assert_eq(heap.to.last->start, start);
+    heap_close(&heap);
+}
+
+Test(buffer, pieces_of_one_buffer_become_one_again_when_they_are_moved, .timeout = 10) {
+    struct heap heap;
+    heap_open(&heap);
+    heap_add(&heap, &heap.from, "abcdefghi");
+    queue_move(&heap.from, &heap.buffers, 2, &heap.to);
+    queue_move(&heap.from, &heap.buffers, 3, &heap.to);
+    expect_text(&heap.to, "abcde", 1);
+    queue_move(&heap.from, &heap.buffers, 4, &heap.to);
+    expect_text(&heap.to, "abcdefghi", 1);
+    expect_text(&heap.from, "", 0);
+    cr_assert_eq(heap.to.first->buffer->references, 1);
+    heap_close(&heap);
+}
+
+Test(buffer, pieces_with_something_in_between_stay_apart, .timeout = 10) {
+    struct heap heap;
+    heap_open(&heap);
+    heap_add(&heap, &heap.from, "abcdef");
+    queue_move(&heap.from, &heap.buffers, 2, &heap.to);
+    queue_consume(&heap.from, &heap.buffers, 1);
+    queue_move(&heap.from, &heap.buffers, 3, &heap.to);
+    expect_text(&heap.to, "abdef", 2);
+    heap_close(&heap);
+}
+
+Test(buffer, what_is_shared_stays_where_it_is, .timeout = 10) {
+    struct heap heap;
+    heap_open(&heap);
+    heap_add(&heap, &heap.from, "abc");
+    heap_add(&heap, &heap.from, "def");
+    queue_share(&heap.to, &heap.buffers, &heap.from, 4);
+    expect_text(&heap.from, "abcdef", 2);
+    expect_text(&heap.to, "abcd", 2);
+    cr_assert_eq(heap.from.first->buffer->references, 2);
+    queue_clear(&heap.from, &heap.buffers);
+    expect_text(&heap.to, "abcd", 2);
+    heap_close(&heap);
+}
+
+Test(buffer, a_gathered_queue_begins_with_as_much_as_was_asked_for, .timeout = 10) {
+    struct heap heap;
+    heap_open(&heap);
+    heap_add(&heap, &heap.from, "abc");
+    heap_add(&heap, &heap.from, "def");
+    heap_add(&heap, &heap.from, "ghi");
+    cr_assert(queue_gather(&heap.from, &heap.buffers, 3));
+    expect_text(&heap.from, "abcdefghi", 3);
+    cr_assert(queue_gather(&heap.from, &heap.buffers, 5));
+    expect_text(&heap.from, "abcdefghi", 2);
+    cr_assert_eq(heap.from.first->size, 6);
+    cr_assert(queue_gather(&heap.from, &heap.buffers, 1000));
+    expect_text(&heap.from, "abcdefghi", 1);
+    cr_assert_eq(heap.buffers.heap_bytes, 9);
+    heap_close(&heap);
+}
+
+Test(buffer, gathering_leaves_what_another_queue_shares, .timeout = 10) {
+    struct heap heap;
+    heap_open(&heap);
+    heap_add(&heap, &heap.from, "abc");
+    heap_add(&heap, &heap.from, "def");
+    queue_share(&heap.to, &heap.buffers, &heap.from, 6);
+    cr_assert(queue_gather(&heap.from, &heap.buffers, 6));
+    expect_text(&heap.from, "abcdef", 1);
+    expect_text(&heap.to, "abcdef", 2);
+    heap_close(&heap);
+}
+
+/* Else each byte that comes alone would cost an allocation, and each arrival a walk over all of them. */
+Test(buffer, bytes_that_come_one_by_one_do_not_stay_apart, .timeout = 30) {
+    struct relay relay;
+    relay_open(&relay);
+    for (int i = 0; i < 5000; i++) {
+        relay_receive(&relay, 1);
+        cr_assert(queue_evacuate(&relay.queue, &relay.buffers));
+        cr_assert_leq(relay.queue.count, 2);
+    }
+    cr_assert_eq(relay.queue.bytes, 5000);
+    relay_close(&relay);
+}
+
+Test(buffer, many_small_pieces_are_gathered_by_an_evacuation, .timeout = 10) {
+    struct heap heap;
+    heap_open(&heap);
+    for (int i = 0; i < 16; i++) {
+        heap_add(&heap, &heap.from, "x");
+    }
+    cr_assert(queue_evacuate(&heap.from, &heap.buffers));
+    cr_assert_eq(heap.from.count, 16);
+    heap_add(&heap, &heap.from, "x");
+    cr_assert(queue_evacuate(&heap.from, &heap.buffers));
+    expect_text(&heap.from, "xxxxxxxxxxxxxxxxx", 1);
+    heap_close(&heap);
 }

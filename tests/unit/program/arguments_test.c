@@ -321,7 +321,9 @@ Test(arguments, become_yaml_with_every_address_quoted, .timeout = 10) {
                                 "      - '*:1'\n"
                                 "      - 'a:#{2}'\n"
                                 "process:\n"
-                                "  workers: 1\n");
+                                "  workers: 1\n"
+                                "reload:\n"
+                                "  watch: true\n");
     bytes_finish(&yaml);
 }
 
@@ -354,7 +356,9 @@ Test(arguments, become_yaml_without_upstreams_where_filters_do_their_work, .time
                                 "      - 'it''s.lua'\n"
                                 "      - 'b.lua'\n"
                                 "process:\n"
-                                "  workers: 1\n");
+                                "  workers: 1\n"
+                                "reload:\n"
+                                "  watch: true\n");
     bytes_finish(&yaml);
 }
 
@@ -448,9 +452,25 @@ Test(arguments, turn_into_help_wherever_it_is_asked_for, .timeout = 10) {
     }
 }
 
+Test(arguments, of_ctl_are_an_order_and_where_it_goes, .timeout = 10) {
+    struct arguments arguments;
+    struct command_line line;
+    expect_read(&arguments, &line, "ctl --socket unix:/run/a.sock reload");
+    cr_expect_eq(arguments.command, COMMAND_CTL);
+    cr_expect_str_eq(arguments.socket, "unix:/run/a.sock");
+    cr_expect_str_eq(arguments.order, "reload");
+    expect_read(&arguments, &line, "ctl status -c moonring.yaml");
+    cr_expect_str_eq(arguments.config_path, "moonring.yaml");
+    cr_expect_str_eq(arguments.order, "status");
+    expect_refused("ctl", "which order?");
+    expect_refused("ctl -c moonring.yaml --socket unix:/run/a.sock reload", "exclude each other");
+    expect_refused("ctl reload now", "unexpected \"now\"");
+    expect_refused("run --socket unix:/run/a.sock", "--socket");
+}
+
 Test(arguments, help_about_the_program_lists_every_command, .timeout = 10) {
-    const char *const commands[] = {"run ",    "check ",   "config dump ", "config schema ", "config explain ",
-                                    "doctor ", "version ", "help "};
+    const char *const commands[] = {"run ", "check ",  "config dump ", "config schema ", "config explain ",
+                                    "ctl ", "doctor ", "version ",     "help "};
     char *help = help_of(COMMAND_NONE);
     cr_assert_not_null(strstr(help, "usage: moonring COMMAND"));
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {

@@ -1,0 +1,239 @@
+#include "program/admin.h"
+
+#include "base/log.h"
+#include "config/place.h"
+#include "engine/ring.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    MODE_DEFAULT = 0600,
+    BACKLOG = 16,
+    PATIENCE_MS = 5000, /* with a client that sends or takes nothing */
+};
+
+/* --- the socket ------------------------------------------------------------------------------------------------- */
+
+static void socket_init(struct admin_socket *socket) {
+    *socket = (struct admin_socket){.fd = -1};
+}
+
+static void socket_close(struct admin_socket *socket) {
+    if (socket->fd >= 0) {
+        socket_file_remove(&socket->file, &socket->address);
+        kernel_close(socket->fd);
+    }
+    socket_init(socket);
+}
+
+static bool socket_set_rights(struct admin_socket *socket, const struct config_bind *bind, struct error *error) {
+    uint32_t mode = bind->mode == CONFIG_MODE_DEFAULT ? MODE_DEFAULT : bind->mode;
+    return socket_file_set_rights(&socket->file, &socket->address, mode, bind->group, error);
+}
+
+static bool socket_bind(struct admin_socket *socket, const struct config_bind *bind, struct error *error) {
+    const struct kernel_listen_options options = {.backlog = BACKLOG};
+    char place[CONFIG_PLACE_MAX];
+    socket->address = bind->address;
+    socket->fd = kernel_socket(AF_UNIX);
+    int result = socket->fd < 0 ? socket->fd : socket_file_bind(socket->fd, &bind->address, &options);
+    if (result == 0 && socket_set_rights(socket, bind, error)) {
+        result = kernel_listen(socket->fd, &options);
+    } else if (result == 0) {
+        return false;
+    }
+    config_place_format(&bind->place, place, sizeof place);
+    return result == 0 || error_set(error, "%s: admin: cannot bind %s: %s", place, bind->text, error_name(-result));
+}
+
+static const struct config_bind *config_bind_of(const struct config_admin *config) {
+    return config->binds_count == 0 ? NULL : &config->binds[0];
+}
+
+static bool stays(const struct admin *admin, const struct config_bind *bind) {
+    return bind != NULL && admin->socket.fd >= 0 && address_equal(&admin->socket.address, &bind->address);
+}
+
+bool admin_prepare(struct admin *admin, const struct config_admin *config, struct error *error) {
+    const struct config_bind *bind = config_bind_of(config);
+    admin->prepared = !stays(admin, bind);
+    socket_init(&admin->next);
+    return bind == NULL || !admin->prepared || socket_bind(&admin->next, bind, error);
+}
+
+void admin_commit(struct admin *admin, const struct config_admin *config) {
+    const struct config_bind *bind = config_bind_of(config);
+    struct error error;
+    if (admin->prepared) {
+        socket_close(&admin->socket);
+        admin->socket = admin->next;
+        socket_init(&admin->next);
+    } else if (bind != NULL && !socket_set_rights(&admin->socket, bind, &error)) {
+        log_warn("admin: %s", error.text);
+    }
+    if (admin->prepared && bind != NULL) {
+        log_info("admin: listening on %s", bind->text);
+    }
+    admin->prepared = false;
+}
+
+void admin_abandon(struct admin *admin) {
+    socket_close(&admin->next);
+    admin->prepared = false;
+}
+
+/* --- clients ---------------------------------------------------------------------------------------------------- */
+
+static void client_close(struct admin_client *client) {
+    close(client->fd);
+    bytes_finish(&client->answer);
+    *client = (struct admin_client){.fd = -1};
+    bytes_init(&client->answer);
+}
+
+static struct admin_client *find_place(struct admin *admin) {
+    for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
+        if (admin->clients[i].fd < 0) {
+            return &admin->clients[i];
+        }
+    }
+    return NULL;
+}
+
+static void admin_accept(struct admin *admin, uint64_t now_ms) {
+    struct admin_client *client = find_place(admin);
+    struct ucred peer = {.pid = 0};
+    socklen_t size = sizeof peer;
+    if (client == NULL) {
+        return; /* it waits in the queue until another one goes, five seconds at the most */
+    }
+    int fd = accept4(admin->socket.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) {
+        return;
+    }
+    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+    client->fd = fd;
+    client->peer = (struct admin_peer){.user = peer.uid, .process = (uint32_t)peer.pid};
+    client->until_ms = now_ms + PATIENCE_MS;
+}
+
+/* The line is there: it becomes an answer. */
+static void client_obey(struct admin *admin, struct admin_client *client) {
+    struct bytes answer;
+    bytes_init(&answer);
+    int status = admin->obey(admin->argument, client->line, &client->peer, &answer);
+    bytes_printf(&client->answer, "%d\n", status);
+    bytes_append(&client->answer, answer.data, answer.size);
+    bytes_finish(&answer);
+}
+
+static void client_read(struct admin *admin, struct admin_client *client) {
+    char *to = client->line + client->line_size;
+    ssize_t size = recv(client->fd, to, sizeof client->line - 1 - client->line_size, 0);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (size <= 0) {
+        client_close(client);
+        return;
+    }
+    client->line_size += (size_t)size;
+    client->line[client->line_size] = 0;
+    char *end = memchr(client->line, '\n', client->line_size);
+    if (end != NULL) {
+        *end = 0;
+        client_obey(admin, client);
+    } else if (client->line_size == sizeof client->line - 1) {
+        client_close(client);
+    }
+}
+
+static void client_write(struct admin_client *client) {
+    ssize_t size =
+        send(client->fd, client->answer.data + client->sent, client->answer.size - client->sent, MSG_NOSIGNAL);
+    if (size < 0 && errno != EAGAIN && errno != EINTR) {
+        client_close(client);
+        return;
+    }
+    client->sent += size > 0 ? (size_t)size : 0;
+    if (client->sent == client->answer.size) {
+        client_close(client);
+    }
+}
+
+static void client_turn(struct admin *admin, struct admin_client *client, bool ready, uint64_t now_ms) {
+    if (!ready) {
+        if (client->until_ms <= now_ms) {
+            client_close(client);
+        }
+        return;
+    }
+    client->until_ms = now_ms + PATIENCE_MS;
+    if (client->answer.size == 0) {
+        client_read(admin, client);
+    } else {
+        client_write(client);
+    }
+}
+
+/* --- turning ---------------------------------------------------------------------------------------------------- */
+
+static size_t count_clients(const struct admin *admin) {
+    size_t count = 0;
+    for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
+        count += admin->clients[i].fd >= 0;
+    }
+    return count;
+}
+
+size_t admin_poll(const struct admin *admin, struct pollfd polls[static ADMIN_POLLS_MAX], uint64_t *until_ms) {
+    size_t count = 0;
+    for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
+        const struct admin_client *client = &admin->clients[i];
+        if (client->fd >= 0) {
+            polls[count++] = (struct pollfd){.fd = client->fd, .events = client->answer.size == 0 ? POLLIN : POLLOUT};
+            *until_ms = client->until_ms < *until_ms ? client->until_ms : *until_ms;
+        }
+    }
+    if (admin->socket.fd >= 0 && count < ADMIN_CLIENTS_MAX) {
+        polls[count++] = (struct pollfd){.fd = admin->socket.fd, .events = POLLIN};
+    }
+    return count;
+}
+
+void admin_turn(struct admin *admin, const struct pollfd *polls, size_t count, uint64_t now_ms) {
+    size_t clients = count_clients(admin);
+    size_t at = 0;
+    for (size_t i = 0; i < ADMIN_CLIENTS_MAX && at < clients; i++) {
+        if (admin->clients[i].fd >= 0) {
+            client_turn(admin, &admin->clients[i], polls[at++].revents != 0, now_ms);
+        }
+    }
+    if (clients < count && polls[clients].revents != 0 && polls[clients].fd == admin->socket.fd) {
+        admin_accept(admin, now_ms);
+    }
+}
+
+void admin_init(struct admin *admin, admin_obey_fn *obey, void *argument) {
+    *admin = (struct admin){.obey = obey, .argument = argument};
+    socket_init(&admin->socket);
+    socket_init(&admin->next);
+    for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
+        admin->clients[i].fd = -1;
+        bytes_init(&admin->clients[i].answer);
+    }
+}
+
+void admin_finish(struct admin *admin) {
+    for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
+        if (admin->clients[i].fd >= 0) {
+            client_close(&admin->clients[i]);
+        }
+    }
+    socket_close(&admin->socket);
+    admin_abandon(admin);
+}

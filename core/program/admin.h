@@ -1,0 +1,71 @@
+/* The admin socket: whoever may open it (its file's mode says who) tells the running process what to do. A client sends
+ * one line, an order, and gets the exit status that `moonring ctl` is to have, on a line of its own, and then what
+ * there is to say, up to the end of the connection. Everything is bounded: clients, their lines, their time. All of it
+ * on the control thread, which never waits for a client. */
+#ifndef MOONRING_PROGRAM_ADMIN_H
+#define MOONRING_PROGRAM_ADMIN_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "config/config.h"
+#include "program/socket_file.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ADMIN_ADDRESS_DEFAULT "unix:/run/moonring/admin.sock" /* where `moonring ctl` looks */
+
+enum { ADMIN_CLIENTS_MAX = 16, ADMIN_LINE_MAX = 128, ADMIN_POLLS_MAX = ADMIN_CLIENTS_MAX + 1 };
+
+/* Who asks, for the log. */
+struct admin_peer {
+    uint32_t user;
+    uint32_t process;
+};
+
+/* Does what the order says, appends the answer, and returns the exit status. */
+typedef int admin_obey_fn(void *argument, const char *order, const struct admin_peer *peer, struct bytes *answer);
+
+struct admin_client {
+    int fd; /* ours; -1: this place is free */
+    struct admin_peer peer;
+    char line[ADMIN_LINE_MAX];
+    size_t line_size;
+    struct bytes answer; /* "" until the line is there */
+    size_t sent;
+    uint64_t until_ms; /* it has moved by then, or is given up */
+};
+
+struct admin_socket {
+    int fd; /* ours; -1: none */
+    struct address address;
+    struct socket_file file;
+};
+
+struct admin {
+    struct admin_socket socket;
+    struct admin_socket next; /* from admin_prepare on */
+    bool prepared;
+    struct admin_client clients[ADMIN_CLIENTS_MAX];
+    admin_obey_fn *obey;
+    void *argument;
+};
+
+void admin_init(struct admin *admin, admin_obey_fn *obey, void *argument);
+void admin_finish(struct admin *admin);
+
+/* The socket that the configuration names, in two steps, of which the first may fail and the second, one of the other
+ * two, cannot. The one that is there stays if it is the same. */
+bool admin_prepare(struct admin *admin, const struct config_admin *config, struct error *error);
+void admin_commit(struct admin *admin, const struct config_admin *config);
+void admin_abandon(struct admin *admin);
+
+/* Fills in what to wait for; returns how many. *until_ms becomes the time at which admin_turn is due anyway, if that is
+ * earlier. */
+size_t admin_poll(const struct admin *admin, struct pollfd polls[static ADMIN_POLLS_MAX], uint64_t *until_ms);
+/* Serves those that were waited for, in the same order. */
+void admin_turn(struct admin *admin, const struct pollfd *polls, size_t count, uint64_t now_ms);
+
+#endif

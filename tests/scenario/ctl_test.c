@@ -1,0 +1,228 @@
+/* `moonring ctl`: what it makes a running moonring do, what it shows, and what its exit status says. */
+#include "tests/support/deadline.h"
+#include "tests/support/moonring.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { DONE = 0, REFUSED = 2, NOBODY = 3 };
+
+struct stage {
+    struct moonring moonring;
+    struct peer_listener servers[2];
+    char address[ADDRESS_TEXT_MAX];
+    char socket[TEMPORARY_PATH_MAX];
+    char socket_address[TEMPORARY_PATH_MAX + 8];
+    struct process ctl;
+};
+
+static void configure(struct stage *stage, size_t server, const char *rest) {
+    temporary_write(&stage->moonring.folder, "moonring.yaml",
+                    "listeners: {web: {bind: '%s', upstream: '%s'}}\n"
+                    "admin: {bind: 'unix:%s'}\n"
+                    "%s",
+                    stage->address, stage->servers[server].address, stage->socket, rest);
+}
+
+static void stage_start(struct stage *stage) {
+    char path[TEMPORARY_PATH_MAX];
+    peer_listen(&stage->servers[0], "127.0.0.1:0");
+    peer_listen(&stage->servers[1], "127.0.0.1:0");
+    snprintf(stage->address, sizeof(stage->address), "127.0.0.1:%u", peer_free_port());
+    temporary_create(&stage->moonring.folder);
+    temporary_path(&stage->moonring.folder, "admin.sock", stage->socket);
+    snprintf(stage->socket_address, sizeof(stage->socket_address), "unix:%s", stage->socket);
+    configure(stage, 0, "");
+    temporary_path(&stage->moonring.folder, "moonring.yaml", path);
+    process_start(&stage->moonring.process, NULL, ARGUMENTS(moonring_program(), "run", "-c", path));
+    moonring_wait_ready(&stage->moonring);
+}
+
+/* What it says goes to one of its two streams. */
+static void ctl(struct stage *stage, const char *command, int status, const char *text) {
+    struct process *process = &stage->ctl;
+    process_start(process, NULL, ARGUMENTS(moonring_program(), "ctl", "--socket", stage->socket_address, command));
+    int code = process_wait(process);
+    cr_assert(code == status, "ctl %s ended with %d, not %d:\n%s", command, code, status, process_last_words(process));
+    struct process_stream *stream = status == DONE ? &process->output : &process->errors;
+    cr_assert(strstr(process_text(stream), text) != NULL, "ctl %s does not say \"%s\":\n%s", command, text,
+              process_last_words(process));
+}
+
+Test(ctl, reload_waits_for_the_result_and_tells_it, .timeout = 30) {
+    struct stage stage;
+    struct pair pair;
+    stage_start(&stage);
+    ctl(&stage, "reload", DONE, "nothing has changed; generation 1 goes on");
+    configure(&stage, 1, "");
+    ctl(&stage, "reload", DONE, "reloaded: generation 2");
+    cr_assert(strstr(process_text(&stage.ctl.output), stage.servers[1].address) != NULL, "no difference");
+    pair_open(&pair, stage.address, &stage.servers[1]);
+    configure(&stage, 1, "nonsense: 1\n");
+    ctl(&stage, "reload", REFUSED, "unknown key \"nonsense\"");
+    cr_assert(strstr(process_text(&stage.ctl.errors), "generation 2 is still serving") != NULL);
+    pair_exchange(&pair, 1000);
+}
+
+Test(ctl, plan_tells_what_a_reload_would_do_and_does_nothing, .timeout = 30) {
+    struct stage stage;
+    struct pair pair;
+    struct peer client;
+    char more[256];
+    stage_start(&stage);
+    size_t descriptors = process_descriptors_count(&stage.moonring.process);
+    uint16_t port = peer_free_port();
+    snprintf(more, sizeof(more), "process: {workers: 4}\nupstreams: {other: {servers: ['127.0.0.1:%u']}}\n", port);
+    configure(&stage, 1, more);
+    ctl(&stage, "plan", DONE, "workers");
+    ctl(&stage, "plan", DONE, "generation 1 is still serving");
+    configure(&stage, 1, "process: {user: nobody}\n");
+    ctl(&stage, "plan", REFUSED, "process: user");
+    cr_assert(process_descriptors_count(&stage.moonring.process) == descriptors);
+    cr_assert(peer_try_connect(&client, stage.address) == 0);
+    pair_open(&pair, stage.address, &stage.servers[0]);
+    ctl(&stage, "status", DONE, "reloads: 0 applied, 0 without a change, 0 refused");
+}
+
+Test(ctl, rollback_returns_to_the_generation_before_whatever_the_file_says, .timeout = 30) {
+    struct stage stage;
+    struct pair pair;
+    stage_start(&stage);
+    ctl(&stage, "rollback", REFUSED, "there was no generation before");
+    configure(&stage, 1, "");
+    ctl(&stage, "reload", DONE, "generation 2");
+    configure(&stage, 1, "nonsense: 1\n");
+    ctl(&stage, "rollback", DONE, "reloaded: generation 3");
+    pair_open(&pair, stage.address, &stage.servers[0]);
+    pair_close(&pair);
+    ctl(&stage, "rollback", DONE, "reloaded: generation 4");
+    pair_open(&pair, stage.address, &stage.servers[1]);
+}
+
+Test(ctl, rollback_is_refused_when_a_filter_has_changed_since, .timeout = 30) {
+    struct stage stage;
+    static const char script[] = "return { from_client = function(_, buf) buf:pass() end } -- %d\n";
+    stage_start(&stage);
+    temporary_write(&stage.moonring.folder, "pass.lua", script, 1);
+    temporary_write(&stage.moonring.folder, "moonring.yaml",
+                    "listeners: {web: {bind: '%s', upstream: '%s', filters: [pass.lua]}}\nadmin: {bind: '%s'}\n",
+                    stage.address, stage.servers[0].address, stage.socket_address);
+    ctl(&stage, "reload", DONE, "generation 2");
+    temporary_write(&stage.moonring.folder, "pass.lua", script, 2);
+    ctl(&stage, "reload", DONE, "generation 3");
+    ctl(&stage, "rollback", REFUSED, "pass.lua is not what the generation before has loaded");
+    temporary_write(&stage.moonring.folder, "pass.lua", script, 1);
+    ctl(&stage, "rollback", DONE, "generation 4");
+}
+
+Test(ctl, shows_status_generations_metrics_and_sessions, .timeout = 30) {
+    struct stage stage;
+    struct pair before, after;
+    stage_start(&stage);
+    pair_open(&before, stage.address, &stage.servers[0]);
+    configure(&stage, 1, "");
+    ctl(&stage, "reload", DONE, "generation 2");
+    pair_open(&after, stage.address, &stage.servers[1]);
+    pair_exchange(&after, 100);
+    ctl(&stage, "status", DONE, "sessions: 2 of at most ");
+    ctl(&stage, "generations", DONE, "generation 2: 1 sessions");
+    ctl(&stage, "generations", DONE, "generation 1: 1 sessions");
+    ctl(&stage, "metrics", DONE, "moonring_generations 2\n");
+    ctl(&stage, "sessions", DONE, "state=relaying");
+    ctl(&stage, "no-such-order", REFUSED, "no such order");
+}
+
+Test(ctl, finds_its_socket_by_the_configuration, .timeout = 30) {
+    struct stage stage;
+    char path[TEMPORARY_PATH_MAX];
+    stage_start(&stage);
+    temporary_path(&stage.moonring.folder, "moonring.yaml", path);
+    process_start(&stage.ctl, NULL, ARGUMENTS(moonring_program(), "ctl", "-c", path, "status"));
+    cr_assert(process_wait(&stage.ctl) == DONE, "%s", process_last_words(&stage.ctl));
+}
+
+Test(ctl, says_so_when_nobody_is_there, .timeout = 30) {
+    struct stage stage;
+    stage_start(&stage);
+    moonring_stop(&stage.moonring);
+    ctl(&stage, "status", NOBODY, "nobody answers at unix:");
+    cr_assert(access(stage.socket, F_OK) < 0, "the socket's file was left behind");
+}
+
+Test(ctl, socket_is_for_its_owner_alone_unless_the_mode_says_otherwise, .timeout = 30) {
+    struct stage stage;
+    struct stat status;
+    stage_start(&stage);
+    cr_assert(stat(stage.socket, &status) == 0 && (status.st_mode & 0777) == 0600);
+    temporary_write(&stage.moonring.folder, "moonring.yaml",
+                    "listeners: {web: {bind: '%s', upstream: '%s'}}\n"
+                    "admin: {bind: {address: 'unix:%s', mode: '0660'}}\n",
+                    stage.address, stage.servers[0].address, stage.socket);
+    ctl(&stage, "reload", DONE, "generation 2");
+    cr_assert(stat(stage.socket, &status) == 0 && (status.st_mode & 0777) == 0660);
+    process_wait_line(&stage.moonring.process, &stage.moonring.process.errors, "admin: reload, for user 0, process ");
+}
+
+Test(ctl, socket_moves_with_a_reload, .timeout = 30) {
+    struct stage stage;
+    char before[TEMPORARY_PATH_MAX];
+    stage_start(&stage);
+    snprintf(before, sizeof(before), "%s", stage.socket);
+    char moved[TEMPORARY_PATH_MAX];
+    temporary_path(&stage.moonring.folder, "moved.sock", moved);
+    snprintf(stage.socket, sizeof(stage.socket), "%s", moved);
+    configure(&stage, 0, "");
+    ctl(&stage, "reload", DONE, "generation 2");
+    snprintf(stage.socket_address, sizeof(stage.socket_address), "unix:%s", moved);
+    ctl(&stage, "status", DONE, "generation 2");
+    cr_assert(access(before, F_OK) < 0);
+}
+
+/* --- clients that are up to no good ------------------------------------------------------------------------------- */
+
+static int admin_connect(const struct stage *stage) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", stage->socket);
+    cr_assert(connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0);
+    return fd;
+}
+
+Test(ctl, is_served_beside_clients_that_say_nothing_or_too_much, .timeout = 60) {
+    enum { SILENT = 15 };
+    struct stage stage;
+    char flood[1000], byte;
+    stage_start(&stage);
+    memset(flood, 'x', sizeof(flood));
+    for (int index = 0; index < SILENT; index++) {
+        admin_connect(&stage);
+    }
+    int talker = admin_connect(&stage);
+    cr_assert(send(talker, flood, sizeof(flood), MSG_NOSIGNAL) > 0);
+    cr_assert(recv(talker, &byte, 1, 0) <= 0);
+    ctl(&stage, "status", DONE, "generation 1");
+    admin_connect(&stage); /* every place is taken: the next one waits until those who say nothing are given up */
+    ctl(&stage, "status", DONE, "generation 1");
+}
+
+Test(ctl, that_does_not_read_holds_nobody_up, .timeout = 60) {
+    struct stage stage;
+    struct pair pair;
+    stage_start(&stage);
+    int deaf = admin_connect(&stage);
+    int size = 1;
+    setsockopt(deaf, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    cr_assert(send(deaf, "metrics\n", 8, MSG_NOSIGNAL) == 8);
+    ctl(&stage, "status", DONE, "generation 1");
+    configure(&stage, 1, "");
+    ctl(&stage, "reload", DONE, "generation 2");
+    pair_open(&pair, stage.address, &stage.servers[1]);
+}
