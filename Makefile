@@ -162,11 +162,12 @@ simulate: ## run the engine in a simulated world: SEED=first SEEDS=count SESSION
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/simulator
 	@$(BUILD)/tests/simulator --seed $(SEED) --seeds $(SEEDS) --sessions $(SESSIONS)
 
-COVERED = moonring tests/unit-tests tests/scenario-tests
-coverage: ## which lines the unit tests and scenarios run, the worst file last; what of flow.c and session.c did not run
+COVERED = moonring tests/unit-tests tests/simulator-tests tests/scenario-tests
+coverage: ## which lines the unit tests, the simulator and scenarios run, the worst file last; what of flow.c and session.c did not run
 	@.ci/install build test
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=coverage $(COVERED:%=build/coverage/%)
-	@TEST_FILTER='!(soak)/*' tests/coverage.sh build/coverage build/coverage/tests/unit-tests build/coverage/tests/scenario-tests
+	@TEST_FILTER='!(soak)/*' tests/coverage.sh build/coverage build/coverage/tests/unit-tests build/coverage/tests/simulator-tests \
+	    build/coverage/tests/scenario-tests
 
 SECONDS ?= 1800
 soak: ## mixed load for SECONDS=1800: descriptors, memory and objects must stay as they are

@@ -433,3 +433,26 @@ Test(conn, writes_go_behind_a_frame_that_was_passed_before, .timeout = 60) {
     proxy_expect(&proxy, proxy.server, "*1\r\n$4\r\nPING\r\n[behind]*1\r\n$4\r\nQUIT\r\n[behind]");
     proxy_close(&proxy);
 }
+
+static void expect_state(struct proxy *proxy, const char *script, const char *state) {
+    struct bytes text;
+    bytes_init(&text);
+    proxy_open_with(proxy, script);
+    proxy_connect_client(proxy);
+    uint64_t deadline_ms = deadline_after(DEADLINE_MS);
+    while (strstr(text.data == NULL ? "" : text.data, state) == NULL) {
+        cr_assert(deadline_left_ms(deadline_ms) > 0, "%s", text.data);
+        worker_turn(&proxy->service.worker, 5000);
+        bytes_clear(&text);
+        worker_describe_sessions(&proxy->service.worker, &text);
+    }
+    bytes_finish(&text);
+    proxy_close(proxy);
+}
+
+Test(conn, shows_in_which_state_its_session_waits, .timeout = 60) {
+    struct proxy proxy;
+    expect_state(&proxy, "return { route = function(conn) conn.client:peek(1) end }", "state=routing");
+    expect_state(&proxy, "return { connected = function(conn) conn.client:peek(1) end }", "state=greeting");
+    expect_state(&proxy, "return { route = function(conn) conn:reject('no') end }", "state=lingering");
+}
