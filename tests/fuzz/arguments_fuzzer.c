@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORDS_MAX = 64, YAML_FIXED_LINES = 5, YAML_LINES_WITH_TO = 4, YAML_LINES_WITH_FILTER = 1 };
+enum { WORDS_MAX = 64, YAML_FIXED_LINES = 7, YAML_LINES_WITH_TO = 4, YAML_LINES_WITH_FILTER = 1 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t input_size);
 

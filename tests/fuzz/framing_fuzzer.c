@@ -95,6 +95,10 @@ void filter_need(struct filter_session *filter_session, enum direction direction
     filter_session->stages[direction].need = size;
 }
 
+void filter_message(struct filter_session *filter_session, enum direction direction, bool in_message) {
+    filter_session->stages[direction].in_message = in_message; /* nobody writes here */
+}
+
 void filter_show(struct filter_session *filter_session, enum direction direction, uint32_t size) {
     struct world *world = world_of(filter_session);
     check(direction == world->direction);
