@@ -76,6 +76,15 @@ static void session_ask_filters(struct session *session) {
     session_hurry(session);
 }
 
+/* It is known who the client is: from here on it is judged, and served, as if it had connected just now. */
+static void session_admit(struct session *session) {
+    if (session_has_filters(session)) {
+        session_ask_filters(session);
+    } else {
+        session_connect(session);
+    }
+}
+
 bool session_open(struct engine *engine, struct listener *listener, const struct settings *settings, int fd) {
     struct session *session = slab_take(&engine->sessions_slab);
     if (session == NULL) {
@@ -92,11 +101,7 @@ bool session_open(struct engine *engine, struct listener *listener, const struct
     engine->sessions_count++;
     engine->counters.sessions_opened++;
     session_note_peer(session);
-    if (session_has_filters(session)) {
-        session_ask_filters(session);
-    } else {
-        session_connect(session);
-    }
+    session_admit(session);
     return true;
 }
 
