@@ -9,7 +9,7 @@ enum {
     BULK_WINDOW = 128 * 1024,     /* how bytes come is judged once for so many */
     BULK_RECEIVE = 32 * 1024,     /* a window is bulk when its receives brought so much on average */
     BULK_RECEIVE_ONE = 12 * 1024, /* where a receive brings one buffer of 16 KiB at the most */
-    BULK_WINDOWS = 3,             /* so many in a row, and the flow is spliced */
+    BULK_WINDOWS = 3,             /* so many in a row, and the flow is spliced (flow.bulk_windows has two bits) */
     SPLICE_MOVES = 16,            /* a splice is judged once for so many moves, */
     SPLICE_MOVE = 16 * 1024,      /* and given up below this average: then copying is cheaper */
     SPLICE_ROUNDS = 4,            /* moves in one turn; then it is the turn of others */
@@ -344,7 +344,11 @@ static uint32_t bulk_receive(const struct engine *engine) {
 static void flow_judge_receives(struct flow *flow) {
     if (flow->window_bytes >= BULK_WINDOW) {
         bool bulk = flow->window_bytes / flow->window_receives >= bulk_receive(engine_of(flow));
-        flow->bulk_windows = bulk ? (uint8_t)(flow->bulk_windows + (flow->bulk_windows < BULK_WINDOWS)) : 0;
+        if (!bulk) {
+            flow->bulk_windows = 0;
+        } else if (flow->bulk_windows < BULK_WINDOWS) {
+            flow->bulk_windows++;
+        }
         window_begin(flow);
     } else if (flow->window_receives >= 1000) {
         flow->bulk_windows = 0;

@@ -26,16 +26,16 @@ struct flow {
     uint32_t sending;             /* bytes that send_op offers */
     uint32_t window_bytes;        /* for the choice between receive and splice: since the window began */
     uint16_t window_receives;
-    uint8_t bulk_windows; /* in a row */
-    bool from_server;     /* else from the client */
-    bool blocked;         /* waits for the sink */
-    bool starved;         /* waits for a buffer */
-    bool spliced;         /* the bulk path is on */
-    bool copies;          /* the sink refused a zero-copy send */
-    bool source_dry;      /* the source is non-blocking and had nothing: poll before receiving */
-    bool source_ended;    /* its end, or an error, was received: nothing more comes */
-    bool complete;        /* nothing more will be queued: what is queued is the rest, then comes the end */
-    bool ended;           /* everything was passed on, with the FIN; or the sink is broken */
+    uint8_t bulk_windows : 2; /* in a row */
+    bool from_server : 1;     /* else from the client */
+    bool blocked : 1;         /* waits for the sink */
+    bool starved : 1;         /* waits for a buffer */
+    bool spliced : 1;         /* the bulk path is on */
+    bool copies : 1;          /* the sink refused a zero-copy send */
+    bool source_dry : 1;      /* the source is non-blocking and had nothing: poll before receiving */
+    bool source_ended : 1;    /* its end, or an error, was received: nothing more comes */
+    bool complete : 1;        /* nothing more will be queued: what is queued is the rest, then comes the end */
+    bool ended : 1;           /* everything was passed on, with the FIN; or the sink is broken */
 };
 
 void flow_init(struct flow *flow, bool from_server);

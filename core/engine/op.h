@@ -28,10 +28,10 @@ typedef void owner_release_fn(struct owner *owner);
 
 struct op {
     op_done_fn *done;
-    struct owner *owner;
-    int32_t kept;   /* ring.c: what it needs to remember until the last completion */
-    uint8_t kind;   /* ring.c: enum op_kind, where a completion is not simply passed on */
-    bool in_flight; /* from the call that started it to its last completion */
+    int32_t kept;           /* ring.c: what it needs to remember until the last completion */
+    int16_t owner_distance; /* from its owner to it, in steps of 8 bytes: a session has six ops, and is kept small */
+    uint8_t kind;           /* ring.c: enum op_kind, where a completion is not simply passed on */
+    bool in_flight;         /* from the call that started it to its last completion */
 };
 
 struct owner {
@@ -42,8 +42,17 @@ struct owner {
     owner_release_fn *release;
 };
 
+enum { OWNER_STEP = 8 };
+
+static inline struct owner *op_owner(const struct op *op) {
+    return (struct owner *)((uintptr_t)op - (uintptr_t)((intptr_t)op->owner_distance * OWNER_STEP));
+}
+
+/* The op must lie near its owner: at most 256 KiB away. */
 static inline void op_init(struct op *op, struct owner *owner, op_done_fn *done) {
-    *op = (struct op){.done = done, .owner = owner};
+    intptr_t distance = (intptr_t)((uintptr_t)op - (uintptr_t)owner);
+    check(distance % OWNER_STEP == 0 && distance / OWNER_STEP >= INT16_MIN && distance / OWNER_STEP <= INT16_MAX);
+    *op = (struct op){.done = done, .owner_distance = (int16_t)(distance / OWNER_STEP)};
 }
 
 static inline void owner_init(struct owner *owner, struct list *released, owner_release_fn *release) {

@@ -226,7 +226,7 @@ enum op_kind {
 /* Every request passes here: counts it, and binds the completion to the op. */
 static void ring_prepare(struct ring *ring, struct io_uring_sqe *sqe, struct op *op, enum op_kind kind) {
     check(!op->in_flight);
-    owner_hold(op->owner);
+    owner_hold(op_owner(op));
     op->in_flight = true;
     op->kind = (uint8_t)kind;
     io_uring_sqe_set_data(sqe, op);
@@ -367,7 +367,7 @@ static bool ring_settle(struct ring *ring, struct op *op, struct completion *com
     case OP_PLAIN:
         return true;
     case OP_POLL_WRITE:
-        if (!is_writable(completion->result) && !op->owner->closing) {
+        if (!is_writable(completion->result) && !op_owner(op)->closing) {
             poll_write_watch(ring, op);
             return false;
         }
@@ -416,7 +416,7 @@ static void ring_complete(struct ring *ring, const struct io_uring_cqe *cqe) {
         op->done(op, &completion);
         return;
     }
-    struct owner *owner = op->owner;
+    struct owner *owner = op_owner(op);
     op->in_flight = false;
     op->done(op, &completion);
     owner_drop(owner);

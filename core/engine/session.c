@@ -50,7 +50,6 @@ static void session_init(struct session *session, struct engine *engine) {
     owner_init(&session->owner, &engine->released, session_release);
     link_init(&session->link);
     timer_init(&session->timer, session_fired);
-    op_init(&session->connect_op, &session->owner, session_connect_done);
     op_init(&session->client_end.cancel_op, &session->owner, session_client_cancelled);
     op_init(&session->server_end.cancel_op, &session->owner, session_server_cancelled);
     flow_init(&session->from_client, false);
@@ -222,9 +221,16 @@ static void session_look_later(struct session *session) {
     session_hurry(session);
 }
 
+/* Nothing is sent to a server before it is connected. */
+static struct op *connect_op(struct session *session) {
+    return &session->from_client.send_op;
+}
+
 static void session_start_connect(struct session *session) {
+    struct op *op = connect_op(session);
     session->look_us = UINT64_MAX;
-    ring_connect(session->engine->ring, &session->connect_op, session->server_end.fd, &session->server->address);
+    op->done = session_connect_done;
+    ring_connect(session->engine->ring, op, session->server_end.fd, &session->server->address);
 }
 
 /* Closing would give the client's descriptor to the next client, who would find none for a server either, and so on:
@@ -388,7 +394,7 @@ static void session_try_failed(struct session *session, int number) {
 /* Goes on when both the connect and a cancel of it are over: a descriptor must not be closed, and its number used
  * again, while a cancel by that number is on its way. */
 static void session_connect_settled(struct session *session) {
-    if (session->owner.closing || session->connect_op.in_flight || session->server_end.cancel_op.in_flight) {
+    if (session->owner.closing || connect_op(session)->in_flight || session->server_end.cancel_op.in_flight) {
         return;
     }
     if (session->connect_result == 0) {
@@ -402,7 +408,7 @@ static void session_connect_settled(struct session *session) {
 }
 
 static void session_connect_done(struct op *op, const struct completion *completion) {
-    struct session *session = container_of(op, struct session, connect_op);
+    struct session *session = container_of(op, struct session, from_client.send_op);
     session->connect_result = completion->result;
     session_connect_settled(session);
 }
@@ -800,8 +806,7 @@ static void endpoint_decide_end(struct session *session, struct flow *flow) {
 
 static void endpoint_cancel(struct session *session, struct endpoint *endpoint, const struct flow *to,
                             const struct flow *from) {
-    bool in_flight = from->recv_op.in_flight || to->send_op.in_flight ||
-                     (endpoint == &session->server_end && session->connect_op.in_flight);
+    bool in_flight = from->recv_op.in_flight || to->send_op.in_flight;
     if (in_flight && !endpoint->cancel_op.in_flight) {
         ring_cancel_fd(session->engine->ring, &endpoint->cancel_op, endpoint->fd);
     }

@@ -55,7 +55,6 @@ struct session {
     struct chain *chain;        /* ours; NULL: the listener has no filters */
     struct flow from_client;
     struct flow from_server;
-    struct op connect_op;
     uint64_t id;
     uint64_t started_us;
     uint64_t progress_us;   /* when the last byte moved */

@@ -280,13 +280,13 @@ static struct request *request_start(struct ring *ring, struct op *op, struct fi
     if (op->in_flight) {
         world_violation("%s on fd %d: the op is in flight already", request_name(request), file->fd);
     }
-    if (op->owner->closing && kind != REQUEST_CANCEL) {
+    if (op_owner(op)->closing && kind != REQUEST_CANCEL) {
         world_violation("%s on fd %d: started by an owner that is closing", request_name(request), file->fd);
     }
     refuse_second(request);
     op->in_flight = true;
     op->kind = (uint8_t)kind;
-    owner_hold(op->owner);
+    owner_hold(op_owner(op));
     ring->requests_count++;
     ring->counters.submissions++;
     world->counts.requests++;
@@ -577,7 +577,7 @@ static void request_deliver(struct request *request) {
     }
     request_unlink(request);
     request_give(request);
-    struct owner *owner = op->owner;
+    struct owner *owner = op_owner(op);
     op->in_flight = false;
     op->done(op, &completion);
     owner_drop(owner);

@@ -29,7 +29,7 @@ struct bench {
 };
 
 static void bench_done(struct op *op, const struct completion *completion) {
-    struct bench *bench = container_of(op->owner, struct bench, owner);
+    struct bench *bench = container_of(op_owner(op), struct bench, owner);
     bench->last = *completion;
     bench->completed++;
 }

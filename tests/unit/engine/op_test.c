@@ -138,7 +138,7 @@ Test(op, begins_with_nothing_in_flight, .timeout = 10) {
     turn_init(&turn);
     op_init(&op, &turn.first.owner, done_nothing);
     cr_assert_not(op.in_flight);
-    cr_assert_eq(op.owner, &turn.first.owner);
+    cr_assert_eq(op_owner(&op), &turn.first.owner);
     cr_assert_eq(op.done, done_nothing);
     cr_assert_eq(turn.first.owner.held, 0);
 }

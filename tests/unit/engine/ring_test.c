@@ -231,7 +231,7 @@ Test(ring, nothing_completes_within_a_completion_that_starts_it, .timeout = 10) 
 /* --- many requests -------------------------------------------------------------------------------------------------
  */
 
-enum { MANY = 1500, QUEUE = 8 };
+enum { MANY = 1000, QUEUE = 8 };
 
 struct crowd {
     struct stage stage;
@@ -239,7 +239,7 @@ struct crowd {
     int event;
 };
 
-/* Asks 1,500 times whether an event can be read, through a queue of eight. */
+/* Asks a thousand times whether an event can be read, through a queue of eight. */
 static void crowd_open(struct crowd *crowd, uint32_t completions) {
     const struct ring_options options = {
         .entries = QUEUE, .completions = completions, .buffers_count = 4, .buffer_size = 4096, .sqpoll_cpu = -1};
