@@ -112,7 +112,7 @@ bool chain_open(struct session *session) {
 
 static void chain_run(struct filter_session *filter_session, enum hook hook) {
     struct engine *engine = engine_of(filter_session->chain);
-    engine->counters.hooks++;
+    counter_add(&engine->counters.hooks, 1);
     filter_enter(engine, filter_session, hook);
     enum hook_outcome outcome = filter_session->filter->calls->run(filter_session, hook);
     filter_leave(engine, filter_session, hook, outcome);
@@ -598,7 +598,7 @@ static void chain_release_direction(struct chain *chain, enum direction directio
 /* The filter leaves the session: what it held is passed on, and what it had decided ahead stays decided. */
 static void chain_bypass(struct filter_session *filter_session) {
     filter_session_retire(filter_session);
-    engine_of(filter_session->chain)->counters.filters_bypassed++;
+    counter_add(&engine_of(filter_session->chain)->counters.filters_bypassed, 1);
     chain_close_later(filter_session->chain);
 }
 

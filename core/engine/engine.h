@@ -3,6 +3,7 @@
 #ifndef MOONRING_ENGINE_ENGINE_H
 #define MOONRING_ENGINE_ENGINE_H
 
+#include "base/counter.h"
 #include "engine/access_log.h"
 #include "engine/buffer.h"
 #include "engine/epoch.h"
@@ -26,28 +27,38 @@ struct filter_entry {
     bool open;
 };
 
+/* Only the worker writes; any thread may read (base/counter.h). */
 struct engine_counters {
-    uint64_t sessions_opened;
-    uint64_t sessions_closed[CLOSE_REASONS];
-    uint64_t from_client_bytes;
-    uint64_t from_server_bytes;
-    uint64_t receives; /* completions that brought bytes */
-    uint64_t receives_armed;
-    uint64_t sends;
-    uint64_t sends_blocked; /* a socket took nothing or less than offered */
-    uint64_t starved;       /* flows that found no receive buffer */
-    uint64_t splice_promotions;
-    uint64_t splice_demotions;
-    uint64_t splice_bytes;
-    uint64_t connects;
-    uint64_t connects_failed;
-    uint64_t retries;
-    uint64_t accepts_limited;   /* clients that a limit made wait */
-    uint64_t accepts_exhausted; /* accepts refused for want of descriptors or memory */
-    uint64_t hooks;             /* entered by sessions */
-    uint64_t filters_bypassed;
-    uint64_t access_lost;     /* lines of the access log that were dropped */
-    uint64_t turn_longest_us; /* from the end of a wait to the beginning of the next */
+    _Atomic uint64_t sessions_opened;
+    _Atomic uint64_t sessions_closed[CLOSE_REASONS];
+    _Atomic uint64_t from_client_bytes;
+    _Atomic uint64_t from_server_bytes;
+    _Atomic uint64_t receives; /* completions that brought bytes */
+    _Atomic uint64_t receives_armed;
+    _Atomic uint64_t sends;
+    _Atomic uint64_t sends_blocked; /* a socket took nothing or less than offered */
+    _Atomic uint64_t starved;       /* flows that found no receive buffer */
+    _Atomic uint64_t splice_promotions;
+    _Atomic uint64_t splice_demotions;
+    _Atomic uint64_t splice_bytes;
+    _Atomic uint64_t connects;
+    _Atomic uint64_t connects_failed;
+    _Atomic uint64_t retries;
+    _Atomic uint64_t accepts_limited;   /* clients that a limit made wait */
+    _Atomic uint64_t accepts_exhausted; /* accepts refused for want of descriptors or memory */
+    _Atomic uint64_t hooks;             /* entered by sessions */
+    _Atomic uint64_t filters_bypassed;
+    _Atomic uint64_t access_lost;     /* lines of the access log that were dropped */
+    _Atomic uint64_t turn_longest_us; /* from the end of a wait to the beginning of the next */
+};
+
+/* What is not counted but stands so at the end of a turn; the same holds. */
+struct engine_gauges {
+    _Atomic uint64_t sessions;
+    _Atomic uint64_t buffers_in_use;
+    _Atomic uint64_t heap_bytes;
+    _Atomic uint64_t evacuations;
+    _Atomic uint64_t pipes_open;
 };
 
 struct engine {
@@ -71,6 +82,7 @@ struct engine {
     struct slab retries_slab;
     uint64_t next_session_id;
     struct engine_counters counters;
+    struct engine_gauges gauges;
     /* Called when a session of the listener has gone: somebody may wait for its place. */
     void (*session_ended)(struct engine *engine, struct listener *listener);
     /* Called when nobody uses the filters of an epoch that was replaced any more, and then, when nobody uses it. */

@@ -149,7 +149,7 @@ void flow_look(struct flow *flow) {
 /* The sink takes nothing now: wait until it does. */
 static void flow_block(struct flow *flow) {
     struct engine *engine = engine_of(flow);
-    engine->counters.sends_blocked++;
+    counter_add(&engine->counters.sends_blocked, 1);
     flow->blocked = true;
     link_remove(&flow->link); /* a starved flow that is blocked too has no use for a buffer now */
     if (flow->queue.first != NULL) {
@@ -255,7 +255,7 @@ static void flow_send_result(struct flow *flow, int result) {
         flow_sink_failed(flow, result);
         return;
     }
-    engine_of(flow)->counters.sends++;
+    counter_add(&engine_of(flow)->counters.sends, 1);
     if (result > 0) {
         flow_sent(flow);
     }
@@ -323,9 +323,9 @@ static void flow_count(struct flow *flow, size_t size) {
     if (flow->from_server) {
         struct session *session = session_of(flow);
         session->first_byte_us = session->first_byte_us == 0 ? session->engine->now_us : session->first_byte_us;
-        counters->from_server_bytes += size;
+        counter_add(&counters->from_server_bytes, size);
     } else {
-        counters->from_client_bytes += size;
+        counter_add(&counters->from_client_bytes, size);
     }
     flow->window_bytes += (uint32_t)size;
     flow->window_receives++;
@@ -372,7 +372,7 @@ static void flow_promote(struct flow *flow) {
     window_begin(flow);
     if (session_set_nonblocking(session_of(flow), true)) {
         flow->spliced = true;
-        engine_of(flow)->counters.splice_promotions++;
+        counter_add(&engine_of(flow)->counters.splice_promotions, 1);
     }
 }
 
@@ -381,7 +381,7 @@ static void flow_demote(struct flow *flow) {
     flow->spliced = false;
     flow->bulk_windows = 0;
     window_begin(flow);
-    session->engine->counters.splice_demotions++;
+    counter_add(&session->engine->counters.splice_demotions, 1);
     if (!session->from_client.spliced && !session->from_server.spliced) {
         session_set_nonblocking(session, false);
     }
@@ -427,7 +427,7 @@ static void flow_receive(struct flow *flow) {
         flow->recv_op.done = flow_source_ready;
         ring_poll(engine->ring, &flow->recv_op, fd, RING_POLL_READ);
     } else {
-        engine->counters.receives_armed++;
+        counter_add(&engine->counters.receives_armed, 1);
         flow->recv_op.done = flow_recv_done;
         ring_recv(engine->ring, &flow->recv_op, fd, room);
     }
@@ -436,7 +436,7 @@ static void flow_receive(struct flow *flow) {
 /* No buffer was free. Asking again at once would only burn the CPU: wait in line. */
 static void flow_starve(struct flow *flow) {
     struct engine *engine = engine_of(flow);
-    engine->counters.starved++;
+    counter_add(&engine->counters.starved, 1);
     flow->starved = true;
     if (!flow->blocked) {
         list_append(&engine->buffers.starved, &flow->link);
@@ -465,7 +465,7 @@ static void flow_advance(struct flow *flow) {
 
 static void flow_received(struct flow *flow, size_t size) {
     struct engine *engine = engine_of(flow);
-    engine->counters.receives++;
+    counter_add(&engine->counters.receives, 1);
     flow_count(flow, size);
     flow_judge_receives(flow);
     session_progress(session_of(flow));
@@ -555,7 +555,7 @@ static int64_t flow_fill(struct flow *flow) {
     }
     int64_t moved = splice_fill(flow->splice, flow_source(flow)->fd);
     if (moved > 0) {
-        engine->counters.splice_bytes += (uint64_t)moved;
+        counter_add(&engine->counters.splice_bytes, (uint64_t)moved);
         flow_count(flow, (size_t)moved);
         session_progress(session_of(flow));
     } else {

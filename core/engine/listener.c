@@ -226,7 +226,7 @@ static void acceptor_take(struct acceptor *acceptor, int fd) {
         acceptor_open(acceptor, fd);
         return;
     }
-    acceptor->engine->counters.accepts_limited++;
+    counter_add(&acceptor->engine->counters.accepts_limited, 1);
     listener_report_limit(acceptor->listener, acceptor->engine);
     if (!parked_append(acceptor, fd)) {
         kernel_close(fd);
@@ -281,7 +281,7 @@ void acceptor_exhausted(struct acceptor *acceptor, int number) {
     if (acceptor->state != ACCEPTOR_ARMED) {
         return;
     }
-    acceptor->engine->counters.accepts_exhausted++;
+    counter_add(&acceptor->engine->counters.accepts_exhausted, 1);
     acceptor->exhausted_us = acceptor->engine->now_us;
     listener_report_exhaustion(acceptor->listener, acceptor->engine, number);
     acceptor_pause(acceptor);

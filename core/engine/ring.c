@@ -199,7 +199,7 @@ static bool submission_needs_call(const struct ring *ring) {
 }
 
 static void ring_submit(struct ring *ring) {
-    ring->counters.system_calls += submission_needs_call(ring) ? 1 : 0;
+    counter_add(&ring->counters.system_calls, submission_needs_call(ring) ? 1 : 0);
     int result = io_uring_submit(&ring->uring);
     /* -EBUSY and -EAGAIN: the kernel wants completions reaped first; what it did not take stays in the queue. */
     check(result >= 0 || result == -EBUSY || result == -EAGAIN || result == -EINTR);
@@ -230,7 +230,7 @@ static void ring_prepare(struct ring *ring, struct io_uring_sqe *sqe, struct op 
     op->in_flight = true;
     op->kind = (uint8_t)kind;
     io_uring_sqe_set_data(sqe, op);
-    ring->counters.submissions++;
+    counter_add(&ring->counters.submissions, 1);
 }
 
 void ring_accept(struct ring *ring, struct op *op, int fd, bool multishot) {
@@ -347,14 +347,14 @@ static void poll_write_watch(struct ring *ring, struct op *op) {
     io_uring_sqe_set_data(sqe, op);
     op->kind = OP_WATCH_WRITE;
     op->kept = 0;
-    ring->counters.submissions++;
+    counter_add(&ring->counters.submissions, 1);
 }
 
 static void poll_write_unwatch(struct ring *ring, struct op *op) {
     struct io_uring_sqe *sqe = sqe_take(ring);
     io_uring_prep_cancel(sqe, op, 0);
     io_uring_sqe_set_data(sqe, NULL); /* nobody waits for its completion */
-    ring->counters.submissions++;
+    counter_add(&ring->counters.submissions, 1);
 }
 
 static bool is_writable(int events) {
@@ -397,7 +397,7 @@ static void ring_complete(struct ring *ring, const struct io_uring_cqe *cqe) {
                                     .more = (cqe->flags & IORING_CQE_F_MORE) != 0,
                                     .has_buffer = (cqe->flags & IORING_CQE_F_BUFFER) != 0,
                                     .buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT)};
-    ring->counters.completions++;
+    counter_add(&ring->counters.completions, 1);
     if (!ring_settle(ring, op, &completion)) {
         return;
     }
@@ -410,7 +410,7 @@ static void ring_complete(struct ring *ring, const struct io_uring_cqe *cqe) {
         completion.has_buffer = false;
     }
     if (completion.result == -ENOBUFS) {
-        ring->counters.no_buffers++;
+        counter_add(&ring->counters.no_buffers, 1);
     }
     if (completion.more) {
         op->done(op, &completion);
@@ -454,7 +454,7 @@ static bool ring_spin(struct ring *ring) {
     do {
         for (int i = 0; i < 16; i++) {
             if (ring_has_work(ring)) {
-                ring->counters.spins++;
+                counter_add(&ring->counters.spins, 1);
                 ring->spins_failed = 0;
                 return true;
             }
@@ -470,7 +470,7 @@ static void ring_wait(struct ring *ring, uint64_t timeout_us) {
     struct io_uring_cqe *cqe = NULL;
     struct __kernel_timespec timeout = {.tv_sec = (int64_t)(timeout_us / 1000000),
                                         .tv_nsec = (int64_t)(timeout_us % 1000000) * 1000};
-    ring->counters.system_calls++;
+    counter_add(&ring->counters.system_calls, 1);
     int result =
         io_uring_submit_and_wait_timeout(&ring->uring, &cqe, 1, timeout_us == UINT64_MAX ? NULL : &timeout, NULL);
     check(result >= 0 || result == -ETIME || result == -EINTR || result == -EBUSY || result == -EAGAIN);
@@ -482,15 +482,15 @@ static void ring_poke(struct ring *ring) {
         ring_submit(ring);
         return;
     }
-    ring->counters.system_calls++;
+    counter_add(&ring->counters.system_calls, 1);
     int result = io_uring_submit_and_get_events(&ring->uring);
     check(result >= 0 || result == -EBUSY || result == -EAGAIN || result == -EINTR);
 }
 
 void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us) {
-    ring->counters.turns++;
+    counter_add(&ring->counters.turns, 1);
     if ((IO_URING_READ_ONCE(*ring->uring.sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0) {
-        ring->counters.overflows++;
+        counter_add(&ring->counters.overflows, 1);
     }
     bool pending = io_uring_sq_ready(&ring->uring) > 0;
     if (timeout_us == 0) {

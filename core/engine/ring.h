@@ -8,6 +8,7 @@
 #define MOONRING_ENGINE_RING_H
 
 #include "base/address.h"
+#include "base/counter.h"
 #include "base/error.h"
 #include "engine/op.h"
 
@@ -38,14 +39,15 @@ struct ring_options {
     uint64_t busy_poll_us;                /* spin so long before sleeping; 0: never */
 };
 
+/* Only the ring's thread writes; any thread may read (base/counter.h). */
 struct ring_counters {
-    uint64_t turns;        /* times ring_run was called */
-    uint64_t system_calls; /* io_uring_enter calls */
-    uint64_t submissions;
-    uint64_t completions;
-    uint64_t no_buffers; /* completions with -ENOBUFS */
-    uint64_t overflows;  /* times the completion queue was full */
-    uint64_t spins;      /* busy polls that found work before they would have slept */
+    _Atomic uint64_t turns;        /* times ring_run was called */
+    _Atomic uint64_t system_calls; /* io_uring_enter calls */
+    _Atomic uint64_t submissions;
+    _Atomic uint64_t completions;
+    _Atomic uint64_t no_buffers; /* completions with -ENOBUFS */
+    _Atomic uint64_t overflows;  /* times the completion queue was full */
+    _Atomic uint64_t spins;      /* busy polls that found work before they would have slept */
 };
 
 /* The calling thread must be the one that uses the ring from then on. NULL: the error says why and what to do. */

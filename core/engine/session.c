@@ -98,7 +98,7 @@ bool session_open(struct engine *engine, struct listener *listener, const struct
     session->id = engine->next_session_id++;
     list_append(&engine->sessions, &session->link);
     engine->sessions_count++;
-    engine->counters.sessions_opened++;
+    counter_add(&engine->counters.sessions_opened, 1);
     session_note_peer(session);
     session_admit(session);
     return true;
@@ -274,7 +274,7 @@ static void session_connect(struct session *session) {
     session->deadline_us =
         deadline_in_ms(session, upstream_ms != UINT64_MAX ? upstream_ms : session_timeouts(session)->connect_ms);
     session_enter(session, SESSION_CONNECTING, "connects to the server");
-    engine->counters.connects++;
+    counter_add(&engine->counters.connects, 1);
     session_start_connect(session);
     session_hurry(session);
 }
@@ -373,7 +373,7 @@ static bool session_remember_try(struct session *session) {
 
 static void session_try_failed(struct session *session, int number) {
     struct engine *engine = session->engine;
-    engine->counters.connects_failed++;
+    counter_add(&engine->counters.connects_failed, 1);
     atomic_fetch_add_explicit(&session->server->state->failed_total, 1, memory_order_relaxed);
     session->error = session->timed_out ? "connect timed out" : error_name(-number);
     session_report_failure(session);
@@ -384,7 +384,7 @@ static void session_try_failed(struct session *session, int number) {
     session_leave_server(session);
     session->server = NULL;
     if (again) {
-        engine->counters.retries++;
+        counter_add(&engine->counters.retries, 1);
         session_connect(session);
     } else {
         session_reached_none(session);
@@ -780,7 +780,7 @@ static void session_log(const struct session *session) {
         .error = session->error,
     };
     if (!access_queue_write(log, &record)) {
-        engine->counters.access_lost++;
+        counter_add(&engine->counters.access_lost, 1);
     }
 }
 
@@ -818,7 +818,7 @@ void session_close(struct session *session, enum close_reason reason) {
     }
     session_enter(session, SESSION_CLOSING, "closes");
     session->reason = (uint8_t)reason;
-    session->engine->counters.sessions_closed[reason]++;
+    counter_add(&session->engine->counters.sessions_closed[reason], 1);
     wheel_stop(&session->timer);
     link_remove(&session->from_client.link);
     link_remove(&session->from_server.link);

@@ -347,9 +347,19 @@ static void worker_share_buffers(struct engine *engine) {
 
 static void worker_note_turn(struct engine *engine) {
     uint64_t turn_us = kernel_now_ns() / 1000 - engine->now_us;
-    if (turn_us > engine->counters.turn_longest_us) {
-        engine->counters.turn_longest_us = turn_us;
+    if (turn_us > counter_read(&engine->counters.turn_longest_us)) {
+        counter_set(&engine->counters.turn_longest_us, turn_us);
     }
+}
+
+/* For whoever looks from another thread. */
+static void worker_show(struct engine *engine) {
+    struct engine_gauges *gauges = &engine->gauges;
+    counter_set(&gauges->sessions, engine->sessions_count);
+    counter_set(&gauges->buffers_in_use, buffers_in_use(&engine->buffers));
+    counter_set(&gauges->heap_bytes, engine->buffers.heap_bytes);
+    counter_set(&gauges->evacuations, engine->buffers.evacuations);
+    counter_set(&gauges->pipes_open, engine->splices.open_count);
 }
 
 void worker_turn(struct worker *worker, uint64_t max_wait_us) {
@@ -361,6 +371,7 @@ void worker_turn(struct worker *worker, uint64_t max_wait_us) {
     chains_close(engine);
     owners_release(&engine->released);
     worker_note_turn(engine);
+    worker_show(engine);
     if (engine->turn_ended != NULL) {
         engine->turn_ended(engine->turn_ended_argument);
     }

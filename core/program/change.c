@@ -152,7 +152,9 @@ void change_commit(struct program *program, struct generation *next) {
     admin_commit(&program->admin, &config->admin);
     crew_commit(&program->crew);
     next->began_ms = kernel_now_ns() / 1000000;
+    pthread_mutex_lock(&program->view_lock);
     program->generation = next;
+    pthread_mutex_unlock(&program->view_lock);
     if (before != NULL) {
         retire(program, before);
     }

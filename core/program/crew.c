@@ -20,6 +20,17 @@ static void semaphore_wait(sem_t *semaphore) {
     }
 }
 
+/* Workers look at the places with one lock, who writes metrics with the other: neither waits for the other one. */
+static void crew_lock_places(struct crew *crew) {
+    pthread_mutex_lock(crew->options.view_lock);
+    pthread_mutex_lock(&crew->lock);
+}
+
+static void crew_unlock_places(struct crew *crew) {
+    pthread_mutex_unlock(&crew->lock);
+    pthread_mutex_unlock(crew->options.view_lock);
+}
+
 /* --- what workers call ------------------------------------------------------------------------------------------ */
 
 static void crew_room(void *argument, struct worker *worker) {
@@ -203,11 +214,10 @@ static bool crew_recruit(struct crew *crew, uint32_t number, struct error *error
         member_free(member);
         return false;
     }
-    member->worker.engine.counters = place->report.counters;
     member->worker.engine.next_session_id = place->next_session_id;
-    pthread_mutex_lock(&crew->lock);
+    crew_lock_places(crew);
     place->member = member;
-    pthread_mutex_unlock(&crew->lock);
+    crew_unlock_places(crew);
     return true;
 }
 
@@ -215,9 +225,10 @@ static bool crew_recruit(struct crew *crew, uint32_t number, struct error *error
 static void crew_part_with(struct crew *crew, struct crew_place *place) {
     struct crew_member *member = place->member;
     pthread_join(member->thread, NULL);
-    pthread_mutex_lock(&crew->lock);
+    crew_lock_places(crew);
     place->member = NULL;
-    pthread_mutex_unlock(&crew->lock);
+    worker_numbers_add(&place->before, &member->worker);
+    crew_unlock_places(crew);
     bytes_clear(&place->report.sessions);
     worker_report_fill(&place->report, &member->worker);
     place->next_session_id = member->worker.engine.next_session_id;
@@ -228,7 +239,7 @@ static bool crew_make_places(struct crew *crew, uint32_t count, struct error *er
     if (count <= crew->places_count) {
         return true;
     }
-    pthread_mutex_lock(&crew->lock);
+    crew_lock_places(crew);
     struct crew_place *places = reallocarray(crew->places, count, sizeof *places);
     if (places != NULL) {
         crew->places = places;
@@ -237,7 +248,7 @@ static bool crew_make_places(struct crew *crew, uint32_t count, struct error *er
             worker_report_init(&places[crew->places_count].report);
         }
     }
-    pthread_mutex_unlock(&crew->lock);
+    crew_unlock_places(crew);
     return places != NULL || error_set(error, "no memory for %u workers", count);
 }
 
@@ -429,6 +440,16 @@ void crew_report(struct crew *crew, uint32_t wait_ms) {
             place_take_report(&crew->places[i]);
         }
     }
+}
+
+struct worker_numbers crew_numbers(const struct crew *crew, uint32_t place) {
+    struct worker_numbers numbers = crew->places[place].before;
+    const struct crew_member *member = crew->places[place].member;
+    if (member != NULL) {
+        worker_numbers_add(&numbers, &member->worker);
+        worker_numbers_look(&numbers, &member->worker);
+    }
+    return numbers;
 }
 
 static void task_close(struct crew_member *member, const void *argument) {

@@ -8,6 +8,7 @@
 #include "program/generation.h"
 #include "program/report.h"
 #include "program/sockets.h"
+#include "program/worker_metrics.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -48,8 +49,9 @@ struct crew_member {
 
 /* A worker's number, which outlives the worker. */
 struct crew_place {
-    struct crew_member *member;  /* ours; NULL: there is none now */
-    struct worker_report report; /* the latest one; when there is no member, the last one's last */
+    struct crew_member *member;   /* ours; NULL: there is none now */
+    struct worker_report report;  /* the latest one */
+    struct worker_numbers before; /* what the members that have ended had counted */
     uint64_t next_session_id;
 };
 
@@ -59,6 +61,7 @@ struct crew_options {
     struct ring_features features;
     struct watchdog *watchdog; /* of scripts */
     struct sockets *sockets;
+    pthread_mutex_t *view_lock; /* the program's; held, too, while places change */
 };
 
 struct crew {
@@ -98,6 +101,9 @@ void crew_abandon(struct crew *crew);
 void crew_tend(struct crew *crew);
 /* Each worker that turns within the time fills the report of its place. */
 void crew_report(struct crew *crew, uint32_t wait_ms);
+/* What the workers of a place have counted since the start, and how the present one stands. Any thread that holds the
+ * view lock; no worker is asked. */
+struct worker_numbers crew_numbers(const struct crew *crew, uint32_t place);
 /* Sessions with filters that began in that generation are closed, since it was retired too long ago. False: a worker
  * does not answer within the time, and nothing was done. */
 bool crew_close_filtered(struct crew *crew, const struct generation *generation, uint32_t wait_ms);

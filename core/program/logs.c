@@ -18,8 +18,20 @@ struct held_log *logs_open(struct logs *logs, const char *target, struct error *
         error_set(error, "log.access: %d access logs are still written to by sessions that began with them", LOGS_MAX);
         return NULL;
     }
-    place->log = access_log_create(target, logs->thread_begins, error);
-    return place->log == NULL ? NULL : place;
+    struct access_log *log = access_log_create(target, logs->thread_begins, error);
+    pthread_mutex_lock(logs->view_lock);
+    place->log = log;
+    pthread_mutex_unlock(logs->view_lock);
+    return log == NULL ? NULL : place;
+}
+
+static void logs_close(struct logs *logs, struct held_log *held) {
+    struct access_log *log = held->log;
+    pthread_mutex_lock(logs->view_lock);
+    logs->lost += access_log_lost(log);
+    held->log = NULL;
+    pthread_mutex_unlock(logs->view_lock);
+    access_log_destroy(log);
 }
 
 bool logs_sweep(struct logs *logs) {
@@ -30,9 +42,7 @@ bool logs_sweep(struct logs *logs) {
             continue;
         }
         if (access_log_has_no_queue(held->log)) {
-            logs->lost += access_log_lost(held->log);
-            access_log_destroy(held->log);
-            held->log = NULL;
+            logs_close(logs, held);
         } else {
             more = true;
         }

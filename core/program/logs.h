@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "engine/access_log.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,13 +24,14 @@ struct logs {
     struct held_log held[LOGS_MAX];
     uint64_t lost;               /* lines that those which were closed had lost */
     void (*thread_begins)(void); /* see access_log_create */
+    pthread_mutex_t *view_lock;  /* the program's; held while the two above change */
 };
 
 /* The log of that target, opened if it is not yet. NULL: the error says why. */
 struct held_log *logs_open(struct logs *logs, const char *target, struct error *error);
 /* Closes those that no generation has any more and whose lines are all written. True: some have lines still. */
 bool logs_sweep(struct logs *logs);
-/* Lines that were lost because a target refused them. */
+/* Lines that were lost because a target refused them. Any thread that holds the view lock. */
 uint64_t logs_lost(const struct logs *logs);
 /* Opens the files again by their paths, the error log's too. */
 void logs_reopen(const struct logs *logs);

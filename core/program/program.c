@@ -1,10 +1,12 @@
 #include "program/program.h"
 
+#include "base/check.h"
+#include "base/counter.h"
 #include "base/log.h"
 #include "engine/ring.h"
 #include "program/change.h"
+#include "program/metrics.h"
 #include "program/privileges.h"
-#include "program/report.h"
 #include "program/retirement.h"
 
 #include <stdlib.h>
@@ -19,6 +21,8 @@ enum {
 
 void program_init(struct program *program, bool trace, admin_obey_fn *obey, void *argument) {
     *program = (struct program){.trace = trace, .crew = {.event_fd = -1}, .started_ms = kernel_now_ns() / 1000000};
+    check(pthread_mutex_init(&program->view_lock, NULL) == 0);
+    program->logs.view_lock = &program->view_lock;
     admin_init(&program->admin, obey, argument);
     list_init(&program->retired);
     sockets_init(&program->sockets);
@@ -59,7 +63,8 @@ static bool program_hire(struct program *program, const struct config *config, s
     struct crew_options options = {.drop_rights = config->process.user != NULL,
                                    .io = config->io,
                                    .watchdog = program->watchdog,
-                                   .sockets = &program->sockets};
+                                   .sockets = &program->sockets,
+                                   .view_lock = &program->view_lock};
     return ring_probe(&options.features, error) && crew_init(&program->crew, &options, error);
 }
 
@@ -73,12 +78,20 @@ static bool program_open(struct program *program, const struct config *config, s
     return opened;
 }
 
+/* For metrics: who reads them does not look at the retired generations themselves. */
+static void program_note(struct program *program) {
+    counter_set(&program->counters.generations, program_generations(program));
+    counter_set(&program->counters.filters_retired, retirement_count(program));
+}
+
 static bool program_start_with(struct program *program, struct held_config *held, struct config_report *report) {
     struct generation *first =
         program_open(program, held->config, report) ? change_prepare(program, held, report) : NULL;
     bool starts = first != NULL && change_listen(program, first, report);
     if (starts) {
         change_commit(program, first);
+        counter_set(&program->counters.succeeded_s, kernel_wall_ms() / 1000);
+        program_note(program);
     }
     return starts;
 }
@@ -109,6 +122,7 @@ void program_finish(struct program *program) {
         watch_leave(&program->watch);
     }
     watchdog_destroy(program->watchdog);
+    pthread_mutex_destroy(&program->view_lock);
 }
 
 /* --- what has ended --------------------------------------------------------------------------------------------- */
@@ -126,6 +140,7 @@ uint64_t program_tend(struct program *program) {
     crew_tend(&program->crew);
     uint64_t at_ms = retirement_enforce(program, now_ms);
     bool more = logs_sweep(&program->logs);
+    program_note(program);
     return more && at_ms > now_ms + LOOK_AGAIN_MS ? now_ms + LOOK_AGAIN_MS : at_ms;
 }
 
@@ -156,64 +171,16 @@ uint64_t program_sessions_before(struct program *program) {
     return sessions;
 }
 
-/* What the reloads were. */
-static void write_reloads(const struct program *program, struct bytes *out) {
-    const struct program_counters *counters = &program->counters;
-    report_write_head(out, "moonring_generation", "gauge", "The number of the configuration at work.");
-    bytes_printf(out, "moonring_generation %lu\n", (unsigned long)program->generation->number);
-    report_write_head(out, "moonring_generations", "gauge", "Configurations that sessions are open in.");
-    bytes_printf(out, "moonring_generations %zu\n", program_generations(program));
-    report_write_head(out, "moonring_filters_retired", "gauge",
-                      "Sets of filters that reloads have replaced and that still have sessions.");
-    bytes_printf(out, "moonring_filters_retired %zu\n", retirement_count(program));
-    report_write_head(out, "moonring_reloads_total", "counter", "Reloads, by what became of them.");
-    bytes_printf(out, "moonring_reloads_total{result=\"applied\"} %lu\n", (unsigned long)counters->applied);
-    bytes_printf(out, "moonring_reloads_total{result=\"unchanged\"} %lu\n", (unsigned long)counters->unchanged);
-    bytes_printf(out, "moonring_reloads_total{result=\"refused\"} %lu\n", (unsigned long)counters->refused);
-    report_write_head(out, "moonring_reload_milliseconds", "gauge", "How long the last reload took.");
-    bytes_printf(out, "moonring_reload_milliseconds %lu\n", (unsigned long)counters->took_ms);
-}
-
-/* Those that found no room in a queue, and those that the target refused. */
-static void write_lost_lines(const struct program *program, struct bytes *out) {
-    uint64_t lost = logs_lost(&program->logs);
-    for (uint32_t i = 0; i < program->crew.places_count; i++) {
-        lost += program->crew.places[i].report.counters.access_lost;
-    }
-    report_write_head(out, "moonring_access_log_lost_lines_total", "counter", "Access log lines that were dropped.");
-    bytes_printf(out, "moonring_access_log_lost_lines_total %lu\n", (unsigned long)lost);
-}
-
-/* NULL: memory is short. */
-static const struct worker_report **collect_reports(struct crew *crew) {
-    crew_report(crew, REPORT_MS);
-    const struct worker_report **reports = calloc(crew->places_count, sizeof *reports);
-    for (uint32_t i = 0; reports != NULL && i < crew->places_count; i++) {
-        reports[i] = &crew->places[i].report;
-    }
-    return reports;
-}
-
 void program_report(struct program *program, enum report_part parts, struct bytes *out) {
-    const struct generation *generation = program->generation;
-    const struct worker_report **reports = collect_reports(&program->crew);
-    if (reports == NULL) {
-        return;
-    }
-    const struct report_scope scope = {.listeners = generation->listeners,
-                                       .listeners_count = generation->config->listeners_count,
-                                       .upstreams = generation->upstreams,
-                                       .upstreams_count = generation->config->upstreams_count,
-                                       .workers = reports,
-                                       .workers_count = program->crew.places_count};
     if ((parts & REPORT_SESSIONS) != 0) {
-        report_write_sessions(&scope, out);
+        crew_report(&program->crew, REPORT_MS);
+        for (uint32_t i = 0; i < program->crew.places_count; i++) {
+            const struct bytes *sessions = &program->crew.places[i].report.sessions;
+            bytes_append(out, sessions->data, sessions->size);
+        }
     }
     if ((parts & REPORT_METRICS) != 0) {
-        report_write_metrics(&scope, out);
-        write_lost_lines(program, out);
-        write_reloads(program, out);
+        metrics_write(program, out);
         bytes_append_text(out, "# end\n");
     }
-    free(reports);
 }

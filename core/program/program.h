@@ -16,16 +16,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Reloads since the start, for the metrics. */
+/* For the metrics: the control thread writes (base/counter.h). Reloads since the start: */
 struct program_counters {
-    uint64_t applied;
-    uint64_t unchanged;
-    uint64_t refused;
-    uint64_t took_ms; /* the last one */
+    _Atomic uint64_t applied;
+    _Atomic uint64_t unchanged;
+    _Atomic uint64_t refused;
+    _Atomic uint64_t took_ms;     /* the last one */
+    _Atomic uint64_t succeeded_s; /* when the last one that was not refused ended, or the start; since 1970 */
+    /* As of the end of the control thread's last turn: */
+    _Atomic uint64_t generations;
+    _Atomic uint64_t filters_retired;
 };
 
 struct program {
-    bool trace;                         /* filters log each entry */
+    bool trace; /* filters log each entry */
+    /* Held by whoever writes metrics, on whatever thread, and by the control thread while it changes what is read for
+     * them: which generation is at work, the crew's places, the logs. Workers never take it. */
+    pthread_mutex_t view_lock;
     struct generation *generation;      /* ours; at work. NULL: not yet */
     struct list retired;                /* ours; generations that still have sessions, the oldest first */
     struct held_config *previous;       /* counted; what a rollback returns to. NULL: there was none */

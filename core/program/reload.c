@@ -1,5 +1,6 @@
 #include "program/reload.h"
 
+#include "base/counter.h"
 #include "config/diff.h"
 #include "engine/ring.h"
 #include "program/change.h"
@@ -56,16 +57,19 @@ static void reload_count(const struct reload *reload, struct program *program) {
     if (reload->is_plan) {
         return;
     }
-    counters->took_ms = reload->took_ms;
+    counter_set(&counters->took_ms, reload->took_ms);
+    if (reload->result != RELOAD_REFUSED) {
+        counter_set(&counters->succeeded_s, kernel_wall_ms() / 1000);
+    }
     switch (reload->result) {
     case RELOAD_APPLIED:
-        counters->applied++;
+        counter_add(&counters->applied, 1);
         return;
     case RELOAD_UNCHANGED:
-        counters->unchanged++;
+        counter_add(&counters->unchanged, 1);
         return;
     case RELOAD_REFUSED:
-        counters->refused++;
+        counter_add(&counters->refused, 1);
         return;
     }
 }

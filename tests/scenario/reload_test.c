@@ -301,6 +301,7 @@ Test(reload, makes_more_workers_and_fewer, .timeout = 60) {
     moonring_start(&stage.moonring, WORKERS, stage.address, stage.servers[0].address, 1);
     size_t others = process_threads_count(&stage.moonring.process) - 1;
     static const int steps[] = {4, 2, 3, 1, 4, 1};
+    double completions = 0;
     for (size_t step = 0; step < sizeof(steps) / sizeof(steps[0]); step++) {
         moonring_reload(&stage.moonring, WORKERS, stage.address, stage.servers[0].address, steps[step]);
         for (size_t index = 0; index < CLIENTS; index++) {
@@ -312,6 +313,9 @@ Test(reload, makes_more_workers_and_fewer, .timeout = 60) {
         }
         wait_for_threads(&stage.moonring, others + (size_t)steps[step]);
         moonring_wait_counter_is(&stage.moonring, "moonring_sessions_active", 0);
+        double more = moonring_counter(&stage.moonring, "moonring_ring_completions_total");
+        cr_assert(more > completions, "%g after %g: those of a worker that has ended count, too", more, completions);
+        completions = more;
     }
     double opened = moonring_counter(&stage.moonring, "moonring_sessions_opened_total");
     cr_assert(opened == CLIENTS * sizeof(steps) / sizeof(steps[0]), "%g", opened);

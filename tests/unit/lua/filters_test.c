@@ -385,7 +385,7 @@ static bool run_without_memory(uint64_t allowed) {
     proxy_connect_client(&proxy);
     send(proxy.client, "hello", 5, MSG_NOSIGNAL);
     char byte;
-    const uint64_t *over = &service_counters(&proxy.service)->sessions_closed[CLOSE_FILTER_BUDGET];
+    const _Atomic uint64_t *over = &service_counters(&proxy.service)->sessions_closed[CLOSE_FILTER_BUDGET];
     service_wait(&proxy.service, *over == 1 || recv(proxy.client, &byte, 1, MSG_DONTWAIT) == 1);
     proxy_hang_up(&proxy);
     service_wait(&proxy.service, list_is_empty(&proxy.service.worker.engine.closed_chains));
