@@ -193,7 +193,7 @@ bench-quick: ## the same with few and short rounds: what works, and figures of a
 # ---- fuzzing ------------------------------------------------------------------------------------------------------------
 
 FUZZERS = $(patsubst tests/fuzz/%_fuzzer.c,%,$(wildcard tests/fuzz/*_fuzzer.c))
-FUZZED  = $(BASE) $(PROTOCOL) $(CONFIG) core/program/arguments.c
+FUZZED  = $(BASE) $(PROTOCOL) $(CONFIG) core/program/arguments.c core/program/commands.c
 FUZZ_SECONDS ?= 60
 
 $(BUILD)/framing-fuzzer: $(call objects,lua/framing.c lua/framers.c lua/framers_http1.c lua/exchange.c)

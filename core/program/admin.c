@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "config/place.h"
 #include "engine/ring.h"
+#include "program/version.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -88,7 +89,14 @@ void admin_abandon(struct admin *admin) {
 
 /* --- clients ---------------------------------------------------------------------------------------------------- */
 
-static void client_close(struct admin_client *client) {
+static size_t client_number(const struct admin *admin, const struct admin_client *client) {
+    return (size_t)(client - admin->clients);
+}
+
+static void client_close(struct admin *admin, struct admin_client *client) {
+    if (client->goes_on) {
+        admin->service.forget(admin->service.argument, client_number(admin, client));
+    }
     close(client->fd);
     bytes_finish(&client->answer);
     *client = (struct admin_client){.fd = -1};
@@ -121,14 +129,27 @@ static void admin_accept(struct admin *admin, uint64_t now_ms) {
     client->until_ms = now_ms + PATIENCE_MS;
 }
 
+static void client_take_status(struct admin_client *client, int status) {
+    client->goes_on = status == ADMIN_GOES_ON;
+    if (!client->goes_on) {
+        bytes_printf(&client->answer, ADMIN_END "%d\n", status);
+    }
+}
+
 /* The line is there: it becomes an answer. */
 static void client_obey(struct admin *admin, struct admin_client *client) {
-    struct bytes answer;
-    bytes_init(&answer);
-    int status = admin->obey(admin->argument, client->line, &client->peer, &answer);
-    bytes_printf(&client->answer, "%d\n", status);
-    bytes_append(&client->answer, answer.data, answer.size);
-    bytes_finish(&answer);
+    const struct admin_service *service = &admin->service;
+    client->answers = true;
+    bytes_printf(&client->answer, ADMIN_BEGIN "%s\n", moonring_version());
+    client_take_status(client, service->obey(service->argument, client_number(admin, client), client->line,
+                                             &client->peer, &client->answer));
+}
+
+static void client_go_on(struct admin *admin, struct admin_client *client) {
+    const struct admin_service *service = &admin->service;
+    bytes_clear(&client->answer);
+    client->sent = 0;
+    client_take_status(client, service->go_on(service->argument, client_number(admin, client), &client->answer));
 }
 
 static void client_read(struct admin *admin, struct admin_client *client) {
@@ -138,7 +159,7 @@ static void client_read(struct admin *admin, struct admin_client *client) {
         return;
     }
     if (size <= 0) {
-        client_close(client);
+        client_close(admin, client);
         return;
     }
     client->line_size += (size_t)size;
@@ -148,35 +169,37 @@ static void client_read(struct admin *admin, struct admin_client *client) {
         *end = 0;
         client_obey(admin, client);
     } else if (client->line_size == sizeof client->line - 1) {
-        client_close(client);
+        client_close(admin, client);
     }
 }
 
-static void client_write(struct admin_client *client) {
+static void client_write(struct admin *admin, struct admin_client *client) {
     ssize_t size =
         send(client->fd, client->answer.data + client->sent, client->answer.size - client->sent, MSG_NOSIGNAL);
     if (size < 0 && errno != EAGAIN && errno != EINTR) {
-        client_close(client);
+        client_close(admin, client);
         return;
     }
     client->sent += size > 0 ? (size_t)size : 0;
-    if (client->sent == client->answer.size) {
-        client_close(client);
+    if (client->sent == client->answer.size && client->goes_on) {
+        client_go_on(admin, client);
+    } else if (client->sent == client->answer.size) {
+        client_close(admin, client);
     }
 }
 
 static void client_turn(struct admin *admin, struct admin_client *client, bool ready, uint64_t now_ms) {
     if (!ready) {
         if (client->until_ms <= now_ms) {
-            client_close(client);
+            client_close(admin, client);
         }
         return;
     }
     client->until_ms = now_ms + PATIENCE_MS;
-    if (client->answer.size == 0) {
-        client_read(admin, client);
+    if (client->answers) {
+        client_write(admin, client);
     } else {
-        client_write(client);
+        client_read(admin, client);
     }
 }
 
@@ -195,7 +218,7 @@ size_t admin_poll(const struct admin *admin, struct pollfd polls[static ADMIN_PO
     for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
         const struct admin_client *client = &admin->clients[i];
         if (client->fd >= 0) {
-            polls[count++] = (struct pollfd){.fd = client->fd, .events = client->answer.size == 0 ? POLLIN : POLLOUT};
+            polls[count++] = (struct pollfd){.fd = client->fd, .events = client->answers ? POLLOUT : POLLIN};
             *until_ms = client->until_ms < *until_ms ? client->until_ms : *until_ms;
         }
     }
@@ -218,8 +241,8 @@ void admin_turn(struct admin *admin, const struct pollfd *polls, size_t count, u
     }
 }
 
-void admin_init(struct admin *admin, admin_obey_fn *obey, void *argument) {
-    *admin = (struct admin){.obey = obey, .argument = argument};
+void admin_init(struct admin *admin, const struct admin_service *service) {
+    *admin = (struct admin){.service = *service};
     socket_init(&admin->socket);
     socket_init(&admin->next);
     for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
@@ -231,7 +254,7 @@ void admin_init(struct admin *admin, admin_obey_fn *obey, void *argument) {
 void admin_finish(struct admin *admin) {
     for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
         if (admin->clients[i].fd >= 0) {
-            client_close(&admin->clients[i]);
+            client_close(admin, &admin->clients[i]);
         }
     }
     socket_close(&admin->socket);

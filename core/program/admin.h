@@ -1,7 +1,8 @@
 /* The admin socket: whoever may open it (its file's mode says who) tells the running process what to do. A client sends
- * one line, an order, and gets the exit status that `moonring ctl` is to have, on a line of its own, and then what
- * there is to say, up to the end of the connection. Everything is bounded: clients, their lines, their time. All of it
- * on the control thread, which never waits for a client. */
+ * one line, an order: words separated by tabs, as behind `moonring ctl`. It gets a line that begins with `moonring `,
+ * what there is to say, and, as the last line, `exit ` and the exit status that `moonring ctl` is to have; an answer
+ * without that is not whole. Everything is bounded: clients, their lines, their time, and what waits to be sent. All of
+ * it on the control thread, which never waits for a client. */
 #ifndef MOONRING_PROGRAM_ADMIN_H
 #define MOONRING_PROGRAM_ADMIN_H
 
@@ -17,7 +18,11 @@
 
 #define ADMIN_ADDRESS_DEFAULT "unix:/run/moonring/admin.sock" /* where `moonring ctl` looks */
 
-enum { ADMIN_CLIENTS_MAX = 16, ADMIN_LINE_MAX = 128, ADMIN_POLLS_MAX = ADMIN_CLIENTS_MAX + 1 };
+/* The first and the last line of an answer begin with these. */
+#define ADMIN_BEGIN "moonring "
+#define ADMIN_END "exit "
+
+enum { ADMIN_CLIENTS_MAX = 16, ADMIN_LINE_MAX = 1024, ADMIN_POLLS_MAX = ADMIN_CLIENTS_MAX + 1 };
 
 /* Who asks, for the log. */
 struct admin_peer {
@@ -25,16 +30,28 @@ struct admin_peer {
     uint32_t process;
 };
 
-/* Does what the order says, appends the answer, and returns the exit status. */
-typedef int admin_obey_fn(void *argument, const char *order, const struct admin_peer *peer, struct bytes *answer);
+enum { ADMIN_GOES_ON = -1 }; /* instead of an exit status: this was not all */
+
+/* Who knows the orders. `client` is the number of the client's place, the same up to the end of its answer. */
+struct admin_service {
+    /* Does what the line says (it may be cut up), appends the answer, and returns the exit status or ADMIN_GOES_ON. */
+    int (*obey)(void *argument, size_t client, char *line, const struct admin_peer *peer, struct bytes *answer);
+    /* All that was appended has been sent: appends more. */
+    int (*go_on)(void *argument, size_t client, struct bytes *answer);
+    /* The client has gone before the end. */
+    void (*forget)(void *argument, size_t client);
+    void *argument;
+};
 
 struct admin_client {
     int fd; /* ours; -1: this place is free */
     struct admin_peer peer;
     char line[ADMIN_LINE_MAX];
     size_t line_size;
-    struct bytes answer; /* "" until the line is there */
+    struct bytes answer;
     size_t sent;
+    bool answers;      /* the line is there */
+    bool goes_on;      /* what is in `answer` is not the end of it */
     uint64_t until_ms; /* it has moved by then, or is given up */
 };
 
@@ -49,11 +66,10 @@ struct admin {
     struct admin_socket next; /* from admin_prepare on */
     bool prepared;
     struct admin_client clients[ADMIN_CLIENTS_MAX];
-    admin_obey_fn *obey;
-    void *argument;
+    struct admin_service service;
 };
 
-void admin_init(struct admin *admin, admin_obey_fn *obey, void *argument);
+void admin_init(struct admin *admin, const struct admin_service *service);
 void admin_finish(struct admin *admin);
 
 /* The socket that the configuration names, in two steps, of which the first may fail and the second, one of the other

@@ -5,137 +5,15 @@
 #include <ctype.h>
 #include <string.h>
 
-/* --- what there is ---------------------------------------------------------------------------------------------- */
-
-struct command_row {
-    const char *name;
-    const char *summary;
-    const char *usage; /* lines, each but the last with its newline */
-    const char *more;  /* what stands below the options; "" or lines with their newlines */
-};
-
-#define ADDRESSES_HELP                                                                                                 \
-    "\naddresses:\n"                                                                                                   \
-    "  10.0.0.1:80  [::1]:80  unix:/run/app.sock  unix:@abstract\n"                                                    \
-    "  :80          to listen on: every address of this machine, IPv6 and IPv4\n"                                      \
-    "  name:80      to connect to: every address of that host\n"
-
-static const struct command_row COMMANDS[] = {
-    [COMMAND_NONE] = {"", "", "moonring COMMAND [OPTIONS]", ""},
-    [COMMAND_RUN] =
-        {"run", "relay connections until a signal ends it",
-         "moonring run -c FILE [--trace] [--print-config]\n"
-         "moonring run -l ADDR[,ADDR...] [-t ADDR[,ADDR...]] [-f FILE.lua]... [--trace]\n"
-         "             [--print-config]",
-         ADDRESSES_HELP
-         "\nexamples:\n"
-         "  moonring run -c /etc/moonring/moonring.yaml\n"
-         "  moonring run -l :5432 -t 10.0.0.11:5432,10.0.0.12:5432\n"
-         "  moonring run -l 127.0.0.1:6379 -t unix:/run/redis/redis.sock\n"
-         "  moonring run -l :8080 -t 127.0.0.1:80 -f log.lua --trace\n"
-         "  moonring run -l :8080 -f hello.lua        (a script that serves or routes by itself)\n"
-         "\nsignals:\n"
-         "  TERM  drain: accept nothing new, let sessions end; a second one stops at once\n"
-         "  INT   stop at once\n"
-         "  USR1  open the logs again\n"
-         "  USR2  print sessions and counters to the error log\n"
-         "\nwithout a file there is one worker; with one, a worker for each CPU unless it says otherwise\n"},
-    [COMMAND_CHECK] = {"check", "tell every mistake in a configuration, and change nothing",
-                       "moonring check -c FILE [--as PATH] [--format text|json]",
-                       "\nexamples:\n"
-                       "  moonring check -c moonring.yaml\n"
-                       "  moonring check -c moonring.yaml --format json | jq .findings\n"
-                       "  moonring check -c /tmp/moonring.yaml.new --as /etc/moonring/moonring.yaml\n"
-                       "  generate | moonring check -c -\n"},
-    [COMMAND_CONFIG_DUMP] = {"config dump", "print a whole configuration, defaults and included files in it",
-                             "moonring config dump -c FILE [--as PATH]",
-                             "\nWhat is printed means the same as FILE, wherever it lies.\n"},
-    [COMMAND_CONFIG_SCHEMA] = {"config schema", "print a JSON Schema of the configuration, for editors",
-                               "moonring config schema",
-                               "\nexample:\n"
-                               "  moonring config schema > moonring.schema.json\n"
-                               "and then, as the first line of moonring.yaml:\n"
-                               "  # yaml-language-server: $schema=moonring.schema.json\n"},
-    [COMMAND_CONFIG_EXPLAIN] = {"config explain", "tell what a key means, what it may be and what it is by default",
-                                "moonring config explain [KEY.PATH]",
-                                "\nexamples:\n"
-                                "  moonring config explain\n"
-                                "  moonring config explain listeners.*.timeouts.idle\n"
-                                "  moonring config explain upstreams.*.servers[].weight\n"},
-    [COMMAND_CTL] = {"ctl", "tell a running moonring what to do, or ask how it does",
-                     "moonring ctl [-c FILE | --socket ADDR] ORDER",
-                     "\norders:\n"
-                     "  reload       read the configuration and its filters again, and tell what became of it\n"
-                     "  plan         tell what a reload would change, and change nothing\n"
-                     "  rollback     return to the configuration before this one\n"
-                     "  status       what it is and how it does\n"
-                     "  generations  the configurations that sessions are open in\n"
-                     "  sessions     a line for each session\n"
-                     "  metrics      all counters, in Prometheus' text format\n"
-                     "\nexit status: 0 done, or nothing was to be done; 2 refused; 3 nobody answers\n"},
-    [COMMAND_DOCTOR] = {"doctor", "look at this machine: kernel, io_uring, limits, settings that matter",
-                        "moonring doctor",
-                        "\nEach line is [ok], [advice] or [problem]; advice comes with the command to type.\n"
-                        "The exit status is 1 if there is a problem that keeps moonring from running.\n"},
-    [COMMAND_VERSION] = {"version", "print the version and what this binary was made of", "moonring version", ""},
-    [COMMAND_HELP] = {"help", "explain a command", "moonring help [COMMAND]", ""},
-};
-enum { COMMANDS_COUNT = sizeof(COMMANDS) / sizeof(COMMANDS[0]) };
-
-enum option {
-    OPTION_CONFIG,
-    OPTION_LISTEN,
-    OPTION_TO,
-    OPTION_FILTER,
-    OPTION_TRACE,
-    OPTION_PRINT_CONFIG,
-    OPTION_AS,
-    OPTION_FORMAT,
-    OPTION_SOCKET,
-    OPTION_HELP,
-};
-
-struct option_row {
-    char letter; /* 0: none */
-    const char *name;
-    const char *value; /* its name in help; NULL: takes none */
-    unsigned commands; /* a bit for each */
-    const char *help;
-};
-
-#define IN(command) (1U << (command))
-
-static const struct option_row OPTIONS[] = {
-    [OPTION_CONFIG] = {'c', "config", "FILE",
-                       IN(COMMAND_RUN) | IN(COMMAND_CHECK) | IN(COMMAND_CONFIG_DUMP) | IN(COMMAND_CTL),
-                       "the configuration, YAML; - reads standard input"},
-    [OPTION_LISTEN] = {'l', "listen", "ADDR[,ADDR...]", IN(COMMAND_RUN), "accept connections here; may be repeated"},
-    [OPTION_TO] = {'t', "to", "ADDR[,ADDR...]", IN(COMMAND_RUN), "relay them to these servers; may be repeated"},
-    [OPTION_FILTER] = {'f', "filter", "FILE.lua", IN(COMMAND_RUN),
-                       "a script that sees the sessions; may be repeated, client's end first"},
-    [OPTION_TRACE] = {0, "trace", NULL, IN(COMMAND_RUN), "print what each hook of each filter does"},
-    [OPTION_PRINT_CONFIG] = {0, "print-config", NULL, IN(COMMAND_RUN), "print the whole configuration and exit"},
-    [OPTION_AS] = {0, "as", "PATH", IN(COMMAND_CHECK) | IN(COMMAND_CONFIG_DUMP),
-                   "take FILE as if it lay at PATH (relative names, messages)"},
-    [OPTION_FORMAT] = {0, "format", "text|json", IN(COMMAND_CHECK), "how to print what is wrong; default: text"},
-    [OPTION_SOCKET] = {0, "socket", "ADDR", IN(COMMAND_CTL),
-                       "where it takes orders; default: unix:/run/moonring/admin.sock"},
-    [OPTION_HELP] = {'h', "help", NULL, ~0U, "explain"},
-};
-enum { OPTIONS_COUNT = sizeof(OPTIONS) / sizeof(OPTIONS[0]) };
-
-static bool option_belongs(const struct option_row *option, enum command command) {
-    return (option->commands & IN(command)) != 0;
-}
-
 /* --- commands --------------------------------------------------------------------------------------------------- */
 
 static bool command_refuse(const char *word, struct error *error) {
     char names[COMMANDS_COUNT][16]; /* of commands of two words, the first */
     struct nearest nearest;
     nearest_init(&nearest, word);
-    for (size_t i = COMMAND_RUN; i < COMMANDS_COUNT; i++) {
-        snprintf(names[i], sizeof(names[i]), "%.*s", (int)strcspn(COMMANDS[i].name, " "), COMMANDS[i].name);
+    for (enum command i = COMMAND_RUN; i <= COMMAND_HELP; i++) {
+        const char *name = command_row(i)->name;
+        snprintf(names[i], sizeof(names[i]), "%.*s", (int)strcspn(name, " "), name);
         nearest_offer(&nearest, names[i]);
     }
     if (nearest.best != NULL) {
@@ -144,29 +22,18 @@ static bool command_refuse(const char *word, struct error *error) {
     if (word[0] == '-') {
         return error_set(error, "\"%.80s\" stands before a command; try: moonring run %.80s ...", word, word);
     }
-    return error_set(error, "unknown command \"%.80s\"; there are: run check config doctor version help", word);
-}
-
-/* Behind the first of two words: `dump` of `config dump`; NULL: it is one word. */
-static const char *command_second_word(enum command command) {
-    const char *blank = strchr(COMMANDS[command].name, ' ');
-    return blank != NULL ? blank + 1 : NULL;
-}
-
-static bool command_has_first_word(enum command command, const char *word) {
-    size_t size = strcspn(COMMANDS[command].name, " ");
-    return strlen(word) == size && memcmp(word, COMMANDS[command].name, size) == 0;
+    return error_set(error, "unknown command \"%.80s\"; there are: run check config ctl doctor version help", word);
 }
 
 /* The first of two words was right. */
 static bool command_refuse_second(const char *first, const char *second, struct error *error) {
-    char names[64] = "";
+    char names[128] = "";
     struct nearest nearest;
     nearest_init(&nearest, second != NULL ? second : "");
-    for (size_t i = COMMAND_RUN; i < COMMANDS_COUNT; i++) {
-        if (command_has_first_word((enum command)i, first)) {
+    for (enum command i = COMMAND_RUN; i <= COMMAND_HELP; i++) {
+        const char *name = command_second_word(i);
+        if (name != NULL && command_has_first_word(i, first)) {
             size_t used = strlen(names);
-            const char *name = command_second_word((enum command)i);
             snprintf(names + used, sizeof(names) - used, "%s%s", used > 0 ? ", " : "", name);
             nearest_offer(&nearest, name);
         }
@@ -175,26 +42,47 @@ static bool command_refuse_second(const char *first, const char *second, struct 
         return error_set(error, "unknown command \"%s %.80s\"; did you mean \"%s %s\"?", first, second, first,
                          nearest.best);
     }
-    return error_set(error, "%s: which one? there are: %s", first, names);
+    if (second == NULL || second[0] == 0 || second[0] == '-') {
+        return error_set(error, "%s: which one? there are: %s", first, names);
+    }
+    return error_set(error, "unknown command \"%s %.80s\"; there are: %s", first, second, names);
+}
+
+/* COMMAND_NONE: there is none of these two words; second NULL: of this one word. */
+static enum command command_of(const char *first, const char *second) {
+    for (enum command i = COMMAND_RUN; i <= COMMAND_HELP; i++) {
+        const char *wanted = command_second_word(i);
+        bool fits = wanted == NULL ? second == NULL : second != NULL && strcmp(wanted, second) == 0;
+        if (fits && command_has_first_word(i, first)) {
+            return i;
+        }
+    }
+    return COMMAND_NONE;
+}
+
+static bool command_begins_with(const char *first) {
+    for (enum command i = COMMAND_RUN; i <= COMMAND_HELP; i++) {
+        if (command_has_first_word(i, first)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Takes the word or the two words of a command. */
 static bool command_find(enum command *command, char ***words, struct error *error) {
     const char *first = *(*words)++;
-    bool first_is_right = false;
-    for (size_t i = COMMAND_RUN; i < COMMANDS_COUNT; i++) {
-        const char *wanted = command_second_word((enum command)i);
-        if (!command_has_first_word((enum command)i, first)) {
-            continue;
-        }
-        first_is_right = true;
-        if (wanted == NULL || (**words != NULL && strcmp(**words, wanted) == 0)) {
-            *command = (enum command)i;
-            *words += wanted != NULL;
-            return true;
-        }
+    const char *second = **words;
+    *command = second == NULL ? COMMAND_NONE : command_of(first, second);
+    if (*command != COMMAND_NONE) {
+        ++*words;
+        return true;
     }
-    return first_is_right ? command_refuse_second(first, **words, error) : command_refuse(first, error);
+    *command = command_of(first, NULL);
+    if (*command != COMMAND_NONE) {
+        return true;
+    }
+    return command_begins_with(first) ? command_refuse_second(first, second, error) : command_refuse(first, error);
 }
 
 /* The first word: a command, or what people type before they know that there are commands. */
@@ -229,9 +117,9 @@ static bool option_refuse(const struct parser *parser, const char *word, const c
     struct nearest nearest;
     snprintf(typed, sizeof(typed), "%.*s", (int)name_size, name);
     nearest_init(&nearest, typed);
-    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
-        if (option_belongs(&OPTIONS[i], parser->arguments->command)) {
-            nearest_offer(&nearest, OPTIONS[i].name);
+    for (enum option i = 0; i <= OPTION_HELP; i++) {
+        if (option_belongs(i, parser->arguments->command)) {
+            nearest_offer(&nearest, option_row(i)->name);
         }
     }
     if (nearest.best != NULL) {
@@ -243,15 +131,15 @@ static bool option_refuse(const struct parser *parser, const char *word, const c
 }
 
 /* An option of the tables that this command does not have. */
-static bool option_misplaced(const struct parser *parser, const struct option_row *option) {
-    char owners[64] = "";
-    for (size_t i = COMMAND_RUN; i < COMMANDS_COUNT; i++) {
-        if (option_belongs(option, (enum command)i)) {
-            size_t used = strlen(owners);
-            snprintf(owners + used, sizeof(owners) - used, "%s%s", used > 0 ? " and " : "", COMMANDS[i].name);
+static bool option_misplaced(const struct parser *parser, enum option option) {
+    char owners[128] = "";
+    for (enum command i = COMMAND_RUN; i <= COMMAND_HELP; i++) {
+        size_t used = strlen(owners);
+        if (option_belongs(option, i) && used < sizeof(owners) - 1) {
+            snprintf(owners + used, sizeof(owners) - used, "%s%s", used > 0 ? " and " : "", command_row(i)->name);
         }
     }
-    return error_set(parser->error, "%s: --%s is an option of %s", parser->command, option->name, owners);
+    return error_set(parser->error, "%s: --%s is an option of %s", parser->command, option_row(option)->name, owners);
 }
 
 static bool option_is_named(const struct option_row *option, const char *name, size_t name_size) {
@@ -260,8 +148,8 @@ static bool option_is_named(const struct option_row *option, const char *name, s
 
 /* `-config`: with one dash it would be -c with the value "onfig". */
 static bool option_lacks_a_dash(const char *word) {
-    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
-        if (option_is_named(&OPTIONS[i], word + 1, strcspn(word + 1, "="))) {
+    for (enum option i = 0; i <= OPTION_HELP; i++) {
+        if (option_is_named(option_row(i), word + 1, strcspn(word + 1, "="))) {
             return true;
         }
     }
@@ -276,14 +164,14 @@ static bool option_find(const struct parser *parser, const char *word, enum opti
     if (option_lacks_a_dash(word)) {
         return option_refuse(parser, word, name, strcspn(name, "="));
     }
-    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
-        if (is_long ? !option_is_named(&OPTIONS[i], name, name_size) : OPTIONS[i].letter != name[0]) {
+    for (enum option i = 0; i <= OPTION_HELP; i++) {
+        if (is_long ? !option_is_named(option_row(i), name, name_size) : option_row(i)->letter != name[0]) {
             continue;
         }
-        if (!option_belongs(&OPTIONS[i], parser->arguments->command)) {
-            return option_misplaced(parser, &OPTIONS[i]);
+        if (!option_belongs(i, parser->arguments->command)) {
+            return option_misplaced(parser, i);
         }
-        *option = (enum option)i;
+        *option = i;
         *value = name[name_size] == 0 ? NULL : name + name_size + (is_long ? 1 : 0);
         return true;
     }
@@ -308,7 +196,7 @@ static bool option_take_value(struct parser *parser, const struct option_row *op
 
 static bool path_set(const struct parser *parser, const char **path, enum option option, const char *value) {
     if (*path != NULL) {
-        return error_set(parser->error, "%s: --%s is given twice", parser->command, OPTIONS[option].name);
+        return error_set(parser->error, "%s: --%s is given twice", parser->command, option_row(option)->name);
     }
     *path = value;
     return true;
@@ -329,11 +217,11 @@ static bool addresses_add(const struct parser *parser, struct argument_addresses
         size_t size = strcspn(text, ",");
         if (!text_is_plain(text, size)) {
             return error_set(parser->error, "%s: --%s \"%.80s\": an address is %s", parser->command,
-                             OPTIONS[option].name, value, size == 0 ? "empty" : "not printable");
+                             option_row(option)->name, value, size == 0 ? "empty" : "not printable");
         }
         if (addresses->count == ARGUMENTS_ADDRESSES_MAX) {
             return error_set(parser->error, "%s: more than %d addresses for --%s", parser->command,
-                             ARGUMENTS_ADDRESSES_MAX, OPTIONS[option].name);
+                             ARGUMENTS_ADDRESSES_MAX, option_row(option)->name);
         }
         addresses->items[addresses->count++] = (struct argument_address){text, size};
         text += size;
@@ -364,6 +252,16 @@ static bool format_set(const struct parser *parser, const char *value) {
     return true;
 }
 
+/* Of an order: it goes over the socket as it is. */
+static bool given_set(const struct parser *parser, enum option option, const char *value) {
+    const char *text = value == NULL ? "" : value;
+    if (value != NULL && !text_is_plain(text, strlen(text))) {
+        return error_set(parser->error, "%s: --%s \"%.80s\" is not printable", parser->command,
+                         option_row(option)->name, text);
+    }
+    return path_set(parser, &parser->arguments->given[option], option, text);
+}
+
 static bool option_apply(struct parser *parser, enum option option, const char *value) {
     struct arguments *arguments = parser->arguments;
     switch (option) {
@@ -375,6 +273,8 @@ static bool option_apply(struct parser *parser, enum option option, const char *
         return format_set(parser, value);
     case OPTION_SOCKET:
         return path_set(parser, &arguments->socket, option, value);
+    case OPTION_JSON:
+        return given_set(parser, option, value);
     case OPTION_LISTEN:
         return addresses_add(parser, &arguments->listen, option, value);
     case OPTION_TO:
@@ -399,11 +299,48 @@ static bool option_parse(struct parser *parser) {
     const char *word = *parser->next++;
     enum option option = OPTION_HELP;
     const char *value = NULL;
-    return option_find(parser, word, &option, &value) && option_take_value(parser, &OPTIONS[option], &value) &&
+    return option_find(parser, word, &option, &value) && option_take_value(parser, option_row(option), &value) &&
            option_apply(parser, option, value);
 }
 
 /* --- words that are no options ---------------------------------------------------------------------------------- */
+
+static bool word_refuse(const struct parser *parser, const char *word) {
+    enum command command = parser->arguments->command;
+    size_t size = strlen(word);
+    if (command == COMMAND_RUN && size > 4 && strcmp(word + size - 4, ".lua") == 0) {
+        return error_set(parser->error,
+                         "%s: unexpected \"%.80s\"; a script is named by -f: moonring run -l ADDR -f %.80s",
+                         parser->command, word, word);
+    }
+    if (option_belongs(OPTION_CONFIG, command) && !command_is_order(command)) {
+        return error_set(parser->error,
+                         "%s: unexpected \"%.80s\"; a configuration is named by -c: moonring %s -c %.80s",
+                         parser->command, word, parser->command, word);
+    }
+    return error_set(parser->error, "%s: unexpected \"%.80s\"; see: moonring %s --help", parser->command, word,
+                     parser->command);
+}
+
+/* `ctl -c FILE status`: the order comes behind options. */
+static bool order_find(struct parser *parser, const char *word) {
+    enum command order = command_of(parser->command, word);
+    if (order == COMMAND_NONE) {
+        return command_refuse_second(parser->command, word, parser->error);
+    }
+    parser->arguments->command = order;
+    parser->command = command_row(order)->name;
+    return true;
+}
+
+static bool operand_add(const struct parser *parser, const char *word) {
+    struct arguments *arguments = parser->arguments;
+    if (!text_is_plain(word, strlen(word))) {
+        return error_set(parser->error, "%s: \"%.80s\" is not printable", parser->command, word);
+    }
+    arguments->operands[arguments->operands_count++] = word;
+    return true;
+}
 
 static bool word_parse(struct parser *parser) {
     struct arguments *arguments = parser->arguments;
@@ -411,27 +348,11 @@ static bool word_parse(struct parser *parser) {
         return command_find(&arguments->help_about, &parser->next, parser->error);
     }
     const char *word = *parser->next++;
-    if (arguments->command == COMMAND_CONFIG_EXPLAIN && arguments->key_path == NULL) {
-        arguments->key_path = word;
-        return true;
+    if (arguments->command == COMMAND_CTL) {
+        return order_find(parser, word);
     }
-    if (arguments->command == COMMAND_CTL && arguments->order == NULL) {
-        arguments->order = word;
-        return true;
-    }
-    size_t size = strlen(word);
-    if (arguments->command == COMMAND_RUN && size > 4 && strcmp(word + size - 4, ".lua") == 0) {
-        return error_set(parser->error,
-                         "%s: unexpected \"%.80s\"; a script is named by -f: moonring run -l ADDR -f %.80s",
-                         parser->command, word, word);
-    }
-    if (option_belongs(&OPTIONS[OPTION_CONFIG], arguments->command)) {
-        return error_set(parser->error,
-                         "%s: unexpected \"%.80s\"; a configuration is named by -c: moonring %s -c %.80s",
-                         parser->command, word, parser->command, word);
-    }
-    return error_set(parser->error, "%s: unexpected \"%.80s\"; see: moonring %s --help", parser->command, word,
-                     parser->command);
+    bool has_room = arguments->operands_count < command_row(arguments->command)->operands_max;
+    return has_room ? operand_add(parser, word) : word_refuse(parser, word);
 }
 
 /* --- what must come together ------------------------------------------------------------------------------------ */
@@ -462,30 +383,28 @@ static bool run_complete(const struct arguments *arguments, struct error *error)
     return true;
 }
 
+static bool operands_complete(const struct arguments *arguments, struct error *error) {
+    const struct command_row *command = command_row(arguments->command);
+    return arguments->operands_count >= command->operands_min ||
+           error_set(error, "%s: something is missing: %s", command->name, command->usage);
+}
+
 static bool arguments_complete(const struct arguments *arguments, struct error *error) {
-    switch (arguments->command) {
-    case COMMAND_RUN:
+    enum command command = arguments->command;
+    if (command == COMMAND_RUN) {
         return run_complete(arguments, error);
-    case COMMAND_CHECK:
-        return arguments->config_path != NULL ||
-               error_set(error, "check: which file? moonring check -c /etc/moonring/moonring.yaml");
-    case COMMAND_CONFIG_DUMP:
-        return arguments->config_path != NULL ||
-               error_set(error, "config dump: which file? moonring config dump -c /etc/moonring/moonring.yaml");
-    case COMMAND_CTL:
-        if (arguments->config_path != NULL && arguments->socket != NULL) {
-            return error_set(error, "ctl: --config and --socket exclude each other: the file names the socket");
-        }
-        return arguments->order != NULL || error_set(error, "ctl: which order? See: moonring ctl --help");
-    case COMMAND_NONE:
-    case COMMAND_CONFIG_SCHEMA:
-    case COMMAND_CONFIG_EXPLAIN:
-    case COMMAND_DOCTOR:
-    case COMMAND_VERSION:
-    case COMMAND_HELP:
-        return true;
     }
-    return false;
+    if ((command == COMMAND_CHECK || command == COMMAND_CONFIG_DUMP) && arguments->config_path == NULL) {
+        const char *name = command_row(command)->name;
+        return error_set(error, "%s: which file? moonring %s -c /etc/moonring/moonring.yaml", name, name);
+    }
+    if (command == COMMAND_CTL) {
+        return error_set(error, "ctl: which order? See: moonring ctl --help");
+    }
+    if (command_is_order(command) && arguments->config_path != NULL && arguments->socket != NULL) {
+        return error_set(error, "ctl: --config and --socket exclude each other: the file names the socket");
+    }
+    return operands_complete(arguments, error);
 }
 
 bool arguments_parse(struct arguments *arguments, int argc, char **argv, struct error *error) {
@@ -497,14 +416,16 @@ bool arguments_parse(struct arguments *arguments, int argc, char **argv, struct 
     if (!command_parse(&arguments->command, &words, error)) {
         return false;
     }
-    struct parser parser = {arguments, COMMANDS[arguments->command].name, words, error};
+    struct parser parser = {arguments, command_row(arguments->command)->name, words, error};
+    bool only_words = false; /* from `--` on */
     while (*parser.next != NULL) {
         const char *word = *parser.next;
-        if (strcmp(word, "--") == 0) {
+        if (!only_words && strcmp(word, "--") == 0) {
             parser.next++;
-            return (*parser.next == NULL || word_parse(&parser)) && arguments_complete(arguments, error);
+            only_words = true;
+            continue;
         }
-        bool is_option = word[0] == '-' && word[1] != 0;
+        bool is_option = !only_words && word[0] == '-' && word[1] != 0;
         if (is_option ? !option_parse(&parser) : !word_parse(&parser)) {
             return false;
         }
@@ -513,6 +434,37 @@ bool arguments_parse(struct arguments *arguments, int argc, char **argv, struct 
         }
     }
     return arguments_complete(arguments, error);
+}
+
+/* --- orders ----------------------------------------------------------------------------------------------------- */
+
+void arguments_to_order(const struct arguments *arguments, struct bytes *line) {
+    bytes_append_text(line, command_second_word(arguments->command));
+    for (enum option i = 0; i <= OPTION_HELP; i++) {
+        if (arguments->given[i] != NULL) {
+            bool has_value = option_row(i)->value != NULL;
+            bytes_printf(line, "\t--%s%s%s", option_row(i)->name, has_value ? "=" : "", arguments->given[i]);
+        }
+    }
+    for (size_t i = 0; i < arguments->operands_count; i++) {
+        bytes_printf(line, "%s%s", i == 0 ? "\t--\t" : "\t", arguments->operands[i]);
+    }
+}
+
+bool arguments_parse_order(struct arguments *arguments, char *line, struct error *error) {
+    enum { WORDS_MAX = 32 };
+    static char program[] = "moonring", ctl[] = "ctl";
+    char *words[WORDS_MAX + 1] = {program, ctl};
+    int count = 2;
+    while (line != NULL && count < WORDS_MAX) {
+        words[count++] = strsep(&line, "\t");
+    }
+    if (line != NULL) {
+        return error_set(error, "an order has at most %d words", WORDS_MAX - 2);
+    }
+    words[count] = NULL;
+    return arguments_parse(arguments, count, words, error) &&
+           (command_is_order(arguments->command) || error_set(error, "\"%.80s\" is no order", words[2]));
 }
 
 /* --- as YAML ---------------------------------------------------------------------------------------------------- */
@@ -594,66 +546,4 @@ struct config *arguments_load(const struct arguments *arguments, struct config_r
         config_load_made(text.data, text.size, "command line", yaml.origins, yaml.lines_count, report);
     bytes_finish(&text);
     return config;
-}
-
-/* --- help ------------------------------------------------------------------------------------------------------- */
-
-static void print_usage(const char *lines, FILE *out) {
-    const char *before = "usage: ";
-    while (*lines != 0) {
-        size_t size = strcspn(lines, "\n");
-        fprintf(out, "%s%.*s\n", before, (int)size, lines);
-        before = "       ";
-        lines += size + (lines[size] == '\n');
-    }
-}
-
-static void print_commands(FILE *out) {
-    fprintf(out, "\ncommands:\n");
-    for (size_t i = COMMAND_RUN; i < COMMANDS_COUNT; i++) {
-        fprintf(out, "  %-14s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
-    }
-}
-
-static void print_options(enum command command, FILE *out) {
-    fprintf(out, "\noptions:\n");
-    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
-        const struct option_row *option = &OPTIONS[i];
-        if (!option_belongs(option, command)) {
-            continue;
-        }
-        char spelling[40];
-        snprintf(spelling, sizeof(spelling), "--%s %s", option->name, option->value != NULL ? option->value : "");
-        fprintf(out, "  %c%c%c %-24s %s\n", option->letter != 0 ? '-' : ' ', option->letter != 0 ? option->letter : ' ',
-                option->letter != 0 ? ',' : ' ', spelling, option->help);
-    }
-}
-
-static void print_program_help(FILE *out) {
-    fprintf(out, "moonring - a TCP reverse proxy on io_uring\n\n");
-    print_usage(COMMANDS[COMMAND_NONE].usage, out);
-    print_commands(out);
-    fprintf(out, "\nexamples:\n"
-                 "  moonring run -l :5432 -t 10.0.0.11:5432,10.0.0.12:5432\n"
-                 "  moonring run -c /etc/moonring/moonring.yaml\n"
-                 "  moonring help run\n"
-                 "\nexit status: 0 fine, 1 failed while running, 2 wrong usage or configuration\n");
-}
-
-void arguments_print_help(enum command about, FILE *out) {
-    const struct command_row *command = &COMMANDS[about];
-    if (about == COMMAND_NONE) {
-        print_program_help(out);
-        return;
-    }
-    fprintf(out, "moonring %s - %s\n\n", command->name, command->summary);
-    print_usage(command->usage, out);
-    print_options(about, out);
-    fprintf(out, "%s", command->more);
-}
-
-void arguments_print_usage(FILE *out) {
-    print_usage(COMMANDS[COMMAND_NONE].usage, out);
-    print_commands(out);
-    fprintf(out, "\n`moonring help` tells more.\n");
 }

@@ -1,30 +1,16 @@
-/* The command line: which command, with which options, and the help that goes with them. One table of options and one
- * of commands describe both what is parsed and what --help prints. */
+/* The command line, read by the tables of commands.h. */
 #ifndef MOONRING_PROGRAM_ARGUMENTS_H
 #define MOONRING_PROGRAM_ARGUMENTS_H
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "config/load.h"
+#include "program/commands.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
 
-enum command {
-    COMMAND_NONE, /* a bare `moonring` */
-    COMMAND_RUN,
-    COMMAND_CHECK,
-    COMMAND_CONFIG_DUMP,
-    COMMAND_CONFIG_SCHEMA,
-    COMMAND_CONFIG_EXPLAIN,
-    COMMAND_CTL,
-    COMMAND_DOCTOR,
-    COMMAND_VERSION,
-    COMMAND_HELP,
-};
-
-enum { ARGUMENTS_ADDRESSES_MAX = 64, ARGUMENTS_FILTERS_MAX = 64 };
+enum { ARGUMENTS_ADDRESSES_MAX = 64, ARGUMENTS_FILTERS_MAX = 64, ARGUMENTS_OPERANDS_MAX = 2 };
 
 /* One address of a comma-separated list: a piece of an argument, so it does not end in 0. */
 struct argument_address {
@@ -40,13 +26,14 @@ struct argument_addresses {
 /* Every pointer goes into argv. */
 struct arguments {
     enum command command;
-    enum command help_about;                    /* COMMAND_HELP: of which command; COMMAND_NONE: of the program */
-    const char *config_path;                    /* run, check, config dump, ctl: `-`: standard input; NULL: none */
-    const char *as_path;                        /* check, config dump: NULL: none */
-    bool json;                                  /* check: the report, instead of text */
-    const char *key_path;                       /* config explain: NULL: none */
-    const char *socket;                         /* ctl: NULL: none */
-    const char *order;                          /* ctl: what is to be done */
+    enum command help_about;          /* COMMAND_HELP: of which command; COMMAND_NONE: of the program */
+    const char *config_path;          /* run, check, config dump, ctl: `-`: standard input; NULL: none */
+    const char *as_path;              /* check, config dump: NULL: none */
+    bool json;                        /* check: the report, instead of text */
+    const char *socket;               /* ctl: NULL: none */
+    const char *given[OPTIONS_COUNT]; /* orders of ctl: the option's value, "" if it takes none; NULL: not given */
+    const char *operands[ARGUMENTS_OPERANDS_MAX]; /* words that are no options; NULL: none */
+    size_t operands_count;
     bool print_config;                          /* run */
     bool trace;                                 /* run: print what each hook does */
     struct argument_addresses listen;           /* run */
@@ -66,10 +53,9 @@ void arguments_to_yaml(const struct arguments *arguments, struct bytes *yaml);
 /* Loads that YAML, as config_load_text does; messages name the options. */
 struct config *arguments_load(const struct arguments *arguments, struct config_report *report);
 
-/* What --help prints about a command; COMMAND_NONE: about the program. */
-void arguments_print_help(enum command about, FILE *out);
-
-/* A few lines for somebody who typed nothing but the program's name. */
-void arguments_print_usage(FILE *out);
+/* Appends the words of an order of `ctl` as a line for the admin socket, separated by tabs; */
+void arguments_to_order(const struct arguments *arguments, struct bytes *line);
+/* and reads such a line (without its newline), which it cuts up: the pointers go into it. */
+bool arguments_parse_order(struct arguments *arguments, char *line, struct error *error);
 
 #endif

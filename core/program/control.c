@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "engine/ring.h"
+#include "program/arguments.h"
 #include "program/program.h"
 #include "program/reload.h"
 #include "program/reload_watch.h"
@@ -99,6 +100,9 @@ static void control_attempt(struct control *control, enum attempt attempt, struc
         reload_run(reload, &control->program, options->load(options->argument, &reload->report));
     }
     if (attempt != ATTEMPT_PLAN) {
+        if (reload->result != RELOAD_REFUSED) {
+            log_set_level(control->program.generation->config->log.error_level); /* `ctl log-level` is over */
+        }
         log_reload(reload);
         reload_watch_set(&control->watch, &control->program, reload);
     }
@@ -112,76 +116,126 @@ static void control_reload(struct control *control) {
 
 /* --- the admin socket -------------------------------------------------------------------------------------------- */
 
-static int answer_attempt(struct control *control, enum attempt attempt, struct bytes *answer) {
+static bool wants_json(const struct arguments *order) {
+    return order->given[OPTION_JSON] != NULL;
+}
+
+static int answer_attempt(struct control *control, enum attempt attempt, const struct arguments *order,
+                          struct bytes *answer) {
     struct reload reload;
     control_attempt(control, attempt, &reload);
-    bytes_append(answer, reload.report.text.data, reload.report.text.size);
-    reload_describe(&reload, answer);
-    bytes_append_char(answer, '\n');
+    if (wants_json(order)) {
+        reload_to_json(&reload, answer);
+    } else {
+        bytes_append(answer, reload.report.text.data, reload.report.text.size);
+        reload_describe(&reload, answer);
+        bytes_append_char(answer, '\n');
+    }
     int status = reload.result == RELOAD_REFUSED ? STATUS_REFUSED : STATUS_DONE;
     reload_finish(&reload);
     return status;
 }
 
-static int answer_reload(struct control *control, struct bytes *answer) {
-    return answer_attempt(control, ATTEMPT_RELOAD, answer);
+static int answer_reload(struct control *control, const struct arguments *order, struct bytes *answer) {
+    return answer_attempt(control, ATTEMPT_RELOAD, order, answer);
 }
 
-static int answer_plan(struct control *control, struct bytes *answer) {
-    return answer_attempt(control, ATTEMPT_PLAN, answer);
+static int answer_plan(struct control *control, const struct arguments *order, struct bytes *answer) {
+    return answer_attempt(control, ATTEMPT_PLAN, order, answer);
 }
 
-static int answer_rollback(struct control *control, struct bytes *answer) {
-    return answer_attempt(control, ATTEMPT_BACK, answer);
+static int answer_rollback(struct control *control, const struct arguments *order, struct bytes *answer) {
+    return answer_attempt(control, ATTEMPT_BACK, order, answer);
 }
 
-static int answer_status(struct control *control, struct bytes *answer) {
-    status_describe(&control->program, answer);
+static int answer_status(struct control *control, const struct arguments *order, struct bytes *answer) {
+    if (wants_json(order)) {
+        status_to_json(&control->program, answer);
+    } else {
+        status_describe(&control->program, answer);
+    }
     return STATUS_DONE;
 }
 
-static int answer_generations(struct control *control, struct bytes *answer) {
-    status_list_generations(&control->program, answer);
+static int answer_generations(struct control *control, const struct arguments *order, struct bytes *answer) {
+    if (wants_json(order)) {
+        generations_to_json(&control->program, answer);
+    } else {
+        generations_describe(&control->program, answer);
+    }
     return STATUS_DONE;
 }
 
-static int answer_metrics(struct control *control, struct bytes *answer) {
+static int answer_metrics(struct control *control, const struct arguments *order, struct bytes *answer) {
+    (void)order;
     program_report(&control->program, REPORT_METRICS, answer);
     return STATUS_DONE;
 }
 
-static int answer_sessions(struct control *control, struct bytes *answer) {
+static int answer_sessions(struct control *control, const struct arguments *order, struct bytes *answer) {
+    (void)order;
     program_report(&control->program, REPORT_SESSIONS, answer);
     return STATUS_DONE;
 }
 
+static int answer_log_level(struct control *control, const struct arguments *order, struct bytes *answer) {
+    enum log_level configured = control->program.generation->config->log.error_level;
+    enum log_level level = log_level();
+    if (order->operands_count > 0 && !log_level_parse(order->operands[0], &level)) {
+        bytes_printf(answer, "log-level: \"%s\" is none of error warn info debug trace\n", order->operands[0]);
+        return STATUS_REFUSED;
+    }
+    log_set_level(level);
+    if (wants_json(order)) {
+        bytes_printf(answer, "{\"level\": \"%s\", \"configured\": \"%s\"}\n", log_level_name(level),
+                     log_level_name(configured));
+    } else if (level == configured) {
+        bytes_printf(answer, "log level: %s, as log.error.level says\n", log_level_name(level));
+    } else {
+        bytes_printf(answer, "log level: %s, until the next reload: log.error.level is %s\n", log_level_name(level),
+                     log_level_name(configured));
+    }
+    return STATUS_DONE;
+}
+
 struct order {
-    const char *name;
-    int (*answer)(struct control *control, struct bytes *answer);
+    int (*answer)(struct control *control, const struct arguments *order, struct bytes *answer);
     bool changes; /* something: the log tells who wanted it */
 };
 
-static const struct order orders[] = {
-    {"reload", answer_reload, true},
-    {"plan", answer_plan, false},
-    {"rollback", answer_rollback, true},
-    {"status", answer_status, false},
-    {"generations", answer_generations, false},
-    {"metrics", answer_metrics, false},
-    {"sessions", answer_sessions, false},
+static const struct order orders[COMMANDS_COUNT] = {
+    [COMMAND_CTL_STATUS] = {answer_status, false},     [COMMAND_CTL_GENERATIONS] = {answer_generations, false},
+    [COMMAND_CTL_SESSIONS] = {answer_sessions, false}, [COMMAND_CTL_METRICS] = {answer_metrics, false},
+    [COMMAND_CTL_RELOAD] = {answer_reload, true},      [COMMAND_CTL_PLAN] = {answer_plan, false},
+    [COMMAND_CTL_ROLLBACK] = {answer_rollback, true},  [COMMAND_CTL_LOG_LEVEL] = {answer_log_level, true},
 };
 
-static int control_obey_line(void *argument, const char *line, const struct admin_peer *peer, struct bytes *answer) {
-    struct control *control = argument;
-    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
-        if (strcmp(orders[i].name, line) == 0) {
-            log_write(orders[i].changes ? LOG_INFO : LOG_DEBUG, "admin: %s, for user %u, process %u", line, peer->user,
-                      peer->process);
-            return orders[i].answer(control, answer);
-        }
+/* The words as they were typed. */
+static void log_order(const struct arguments *arguments, const struct admin_peer *peer) {
+    const struct order *order = &orders[arguments->command];
+    struct bytes line;
+    bytes_init(&line);
+    arguments_to_order(arguments, &line);
+    for (char *tab = strchr(line.data, '\t'); tab != NULL; tab = strchr(tab, '\t')) {
+        *tab = ' ';
     }
-    bytes_append_text(answer, "moonring knows no such order\n");
-    return STATUS_REFUSED;
+    log_write(order->changes ? LOG_INFO : LOG_DEBUG, "admin: %s, for user %u, process %u", line.data, peer->user,
+              peer->process);
+    bytes_finish(&line);
+}
+
+static int control_obey_line(void *argument, size_t client, char *line, const struct admin_peer *peer,
+                             struct bytes *answer) {
+    struct control *control = argument;
+    struct arguments arguments;
+    struct error error;
+    (void)client;
+    if (!arguments_parse_order(&arguments, line, &error)) {
+        bytes_printf(answer, "%s\n", error.text);
+        return STATUS_REFUSED;
+    }
+    log_order(&arguments, peer);
+    return orders[arguments.command].answer(control, &arguments, answer);
 }
 
 /* --- signals ---------------------------------------------------------------------------------------------------- */
@@ -338,7 +392,8 @@ int control_run(const struct control_options *options, struct config *config) {
                               .abort_at_ms = UINT64_MAX,
                               .signal_fd = signals_open()};
     file_watch_init(&control.watch);
-    program_init(&control.program, options->trace, control_obey_line, &control);
+    const struct admin_service service = {.obey = control_obey_line, .argument = &control};
+    program_init(&control.program, options->trace, &service);
     if (control.signal_fd < 0) {
         log_error("no file descriptor left to begin with: raise `ulimit -n` (systemd: LimitNOFILE=)");
         config_destroy(config);

@@ -3,6 +3,7 @@
 #include "config/load.h"
 #include "lua/filters.h"
 #include "program/arguments.h"
+#include "program/commands.h"
 #include "program/control.h"
 #include "program/ctl.h"
 #include "program/doctor.h"
@@ -119,18 +120,20 @@ static int dump_config(struct arguments *arguments) {
     return status;
 }
 
-static int print_schema(void) {
+static int print_schema(struct arguments *arguments) {
+    (void)arguments;
     struct bytes schema;
     bytes_init(&schema);
     config_schema(&schema);
     return print_and_finish(&schema);
 }
 
-static int explain_key(const char *path) {
+static int explain_key(struct arguments *arguments) {
+    const char *path = arguments->operands_count > 0 ? arguments->operands[0] : "";
     struct bytes text;
     struct error error;
     bytes_init(&text);
-    if (!config_explain(path != NULL ? path : "", &text, &error)) {
+    if (!config_explain(path, &text, &error)) {
         fprintf(stderr, "moonring: config explain: %s\n", error.text);
         bytes_finish(&text);
         return EXIT_WRONG;
@@ -138,39 +141,44 @@ static int explain_key(const char *path) {
     return print_and_finish(&text);
 }
 
-static int give_order(const struct arguments *arguments) {
-    const struct ctl_request request = {
-        .config_path = arguments->config_path, .socket = arguments->socket, .order = arguments->order};
-    return ctl_run(&request);
+static int print_doctor(struct arguments *arguments) {
+    (void)arguments;
+    return doctor_run(stdout) ? EXIT_FINE : EXIT_FAILED;
 }
 
-static int command_run(struct arguments *arguments) {
-    switch (arguments->command) {
-    case COMMAND_RUN:
-        return run(arguments);
-    case COMMAND_CHECK:
-        return check_config(arguments);
-    case COMMAND_CONFIG_DUMP:
-        return dump_config(arguments);
-    case COMMAND_CONFIG_SCHEMA:
-        return print_schema();
-    case COMMAND_CONFIG_EXPLAIN:
-        return explain_key(arguments->key_path);
-    case COMMAND_CTL:
-        return give_order(arguments);
-    case COMMAND_DOCTOR:
-        return doctor_run(stdout) ? EXIT_FINE : EXIT_FAILED;
-    case COMMAND_VERSION:
-        version_print(stdout);
-        return EXIT_FINE;
-    case COMMAND_HELP:
-        arguments_print_help(arguments->help_about, stdout);
-        return EXIT_FINE;
-    case COMMAND_NONE:
-        break;
-    }
-    arguments_print_usage(stderr);
+static int print_version(struct arguments *arguments) {
+    (void)arguments;
+    version_print(stdout);
+    return EXIT_FINE;
+}
+
+static int print_help(struct arguments *arguments) {
+    command_print_help(arguments->help_about, stdout);
+    return EXIT_FINE;
+}
+
+static int print_usage(struct arguments *arguments) {
+    (void)arguments;
+    command_print_usage(stderr);
     return EXIT_WRONG;
+}
+
+typedef int command_run_fn(struct arguments *arguments);
+
+static int command_run(struct arguments *arguments) {
+    static command_run_fn *const commands[COMMANDS_COUNT] = {
+        [COMMAND_NONE] = print_usage,
+        [COMMAND_RUN] = run,
+        [COMMAND_CHECK] = check_config,
+        [COMMAND_CONFIG_DUMP] = dump_config,
+        [COMMAND_CONFIG_SCHEMA] = print_schema,
+        [COMMAND_CONFIG_EXPLAIN] = explain_key,
+        [COMMAND_DOCTOR] = print_doctor,
+        [COMMAND_VERSION] = print_version,
+        [COMMAND_HELP] = print_help,
+    };
+    enum command command = arguments->command;
+    return command_is_order(command) ? ctl_run(arguments) : commands[command](arguments);
 }
 
 /* Started with a standard stream closed, its number would become that of a ring or a socket, and be written to. */

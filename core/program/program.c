@@ -19,11 +19,11 @@ enum {
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
 
-void program_init(struct program *program, bool trace, admin_obey_fn *obey, void *argument) {
+void program_init(struct program *program, bool trace, const struct admin_service *service) {
     *program = (struct program){.trace = trace, .crew = {.event_fd = -1}, .started_ms = kernel_now_ns() / 1000000};
     check(pthread_mutex_init(&program->view_lock, NULL) == 0);
     program->logs.view_lock = &program->view_lock;
-    admin_init(&program->admin, obey, argument);
+    admin_init(&program->admin, service);
     list_init(&program->retired);
     sockets_init(&program->sockets);
 }

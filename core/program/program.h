@@ -49,8 +49,8 @@ struct program {
     uint64_t started_ms; /* milliseconds of the monotonic clock */
 };
 
-/* obey and its argument: for the admin socket. */
-void program_init(struct program *program, bool trace, admin_obey_fn *obey, void *argument);
+/* service: of the admin socket. */
+void program_init(struct program *program, bool trace, const struct admin_service *service);
 /* Every worker must have ended. */
 void program_finish(struct program *program);
 

@@ -2,6 +2,7 @@
 
 #include "base/counter.h"
 #include "config/diff.h"
+#include "config/json.h"
 #include "engine/ring.h"
 #include "program/change.h"
 #include "program/difference.h"
@@ -151,4 +152,30 @@ void reload_describe(const struct reload *reload, struct bytes *out) {
     if (reload->result == RELOAD_APPLIED && !reload->is_plan && reload->sessions_before > 0) {
         bytes_printf(out, "; %lu sessions keep what they had", (unsigned long)reload->sessions_before);
     }
+}
+
+static const char *result_name(enum reload_result result) {
+    switch (result) {
+    case RELOAD_APPLIED:
+        return "applied";
+    case RELOAD_UNCHANGED:
+        return "unchanged";
+    case RELOAD_REFUSED:
+        return "refused";
+    }
+    return "unknown";
+}
+
+void reload_to_json(const struct reload *reload, struct bytes *out) {
+    struct json json = {.out = out};
+    json_begin(&json, NULL, '{');
+    json_text(&json, "result", result_name(reload->result));
+    json_bool(&json, "plan", reload->is_plan);
+    json_number(&json, "generation", reload->generation);
+    json_number(&json, "took_ms", reload->took_ms);
+    json_text(&json, "difference", reload->difference.data);
+    json_text(&json, "report", reload->report.text.data);
+    json_number(&json, "sessions_before", reload->sessions_before);
+    json_end(&json, '}');
+    bytes_append_char(out, '\n');
 }

@@ -35,5 +35,7 @@ void reload_back(struct reload *reload, struct program *program);
 
 /* Appends what became of it, for the log and for `moonring ctl`: what is wrong, then a line. */
 void reload_describe(const struct reload *reload, struct bytes *out);
+/* The same as one JSON object. */
+void reload_to_json(const struct reload *reload, struct bytes *out);
 
 #endif

@@ -46,15 +46,26 @@ static void stage_start(struct stage *stage) {
     moonring_wait_ready(&stage->moonring);
 }
 
-/* What it says goes to one of its two streams. */
-static void ctl(struct stage *stage, const char *command, int status, const char *text) {
+enum { WORDS_MAX = 12 };
+
+/* `words` are cut at their blanks. What it says goes to one of its two streams. */
+static const char *ctl(struct stage *stage, const char *words, int status, const char *text) {
     struct process *process = &stage->ctl;
-    process_start(process, NULL, ARGUMENTS(moonring_program(), "ctl", "--socket", stage->socket_address, command));
+    char line[256];
+    const char *arguments[WORDS_MAX + 5] = {moonring_program(), "ctl", "--socket", stage->socket_address};
+    size_t count = 4;
+    snprintf(line, sizeof(line), "%s", words);
+    for (char *rest = line, *word = strsep(&rest, " "); word != NULL; word = strsep(&rest, " ")) {
+        cr_assert(count < WORDS_MAX + 4);
+        arguments[count++] = word;
+    }
+    process_start(process, NULL, arguments);
     int code = process_wait(process);
-    cr_assert(code == status, "ctl %s ended with %d, not %d:\n%s", command, code, status, process_last_words(process));
+    cr_assert(code == status, "ctl %s ended with %d, not %d:\n%s", words, code, status, process_last_words(process));
     struct process_stream *stream = status == DONE ? &process->output : &process->errors;
-    cr_assert(strstr(process_text(stream), text) != NULL, "ctl %s does not say \"%s\":\n%s", command, text,
-              process_last_words(process));
+    const char *said = process_text(stream);
+    cr_assert(strstr(said, text) != NULL, "ctl %s does not say \"%s\":\n%s", words, text, process_last_words(process));
+    return said;
 }
 
 Test(ctl, reload_waits_for_the_result_and_tells_it, .timeout = 30) {
@@ -133,11 +144,52 @@ Test(ctl, shows_status_generations_metrics_and_sessions, .timeout = 30) {
     pair_open(&after, stage.address, &stage.servers[1]);
     pair_exchange(&after, 100);
     ctl(&stage, "status", DONE, "sessions: 2 of at most ");
-    ctl(&stage, "generations", DONE, "generation 2: 1 sessions");
-    ctl(&stage, "generations", DONE, "generation 1: 1 sessions");
+    ctl(&stage, "status", DONE, "\nLISTENER  ADDRESSES");
+    const char *generations = ctl(&stage, "generations", DONE, "\n         2         1");
+    cr_assert(strstr(generations, "\n         1         1") != NULL, "%s", generations);
     ctl(&stage, "metrics", DONE, "moonring_generations 2\n");
     ctl(&stage, "sessions", DONE, "state=relaying");
-    ctl(&stage, "no-such-order", REFUSED, "no such order");
+    ctl(&stage, "no-such-order", REFUSED, "unknown command");
+}
+
+/* A program of its own reads what is meant for programs. */
+static void expect_json(struct stage *stage, const char *words, int status, const char *expression) {
+    char script[512];
+    struct process python;
+    const char *said = ctl(stage, words, status, "{");
+    temporary_write(&stage->moonring.folder, "answer.json", "%s", said);
+    snprintf(script, sizeof(script), "import json; it = json.load(open('%s/answer.json')); assert %s, it",
+             stage->moonring.folder.path, expression);
+    process_run(&python, ARGUMENTS("python3", "-c", script));
+}
+
+Test(ctl, tells_programs_in_json, .timeout = 60) {
+    struct stage stage;
+    struct pair pair;
+    stage_start(&stage);
+    pair_open(&pair, stage.address, &stage.servers[0]);
+    expect_json(&stage, "status --json", DONE, "it['sessions'] == 1 and it['listeners'][0]['listener'] == 'web'");
+    expect_json(&stage, "reload --json", DONE, "it['result'] == 'unchanged' and it['generation'] == 1");
+    configure(&stage, 1, "");
+    expect_json(&stage, "plan --json", DONE, "it['plan'] and it['result'] == 'applied' and it['generation'] == 1");
+    expect_json(&stage, "reload --json", DONE, "it['result'] == 'applied' and it['sessions_before'] == 1");
+    expect_json(&stage, "generations --json", DONE, "[g['sessions'] for g in it['generations']] == [0, 1]");
+    expect_json(&stage, "log-level --json", DONE, "it == {'level': 'info', 'configured': 'info'}");
+    configure(&stage, 1, "nonsense: 1\n");
+    expect_json(&stage, "reload --json", REFUSED, "it['result'] == 'refused' and 'nonsense' in it['report']");
+}
+
+Test(ctl, sets_the_log_level_until_the_next_reload, .timeout = 30) {
+    struct stage stage;
+    stage_start(&stage);
+    ctl(&stage, "log-level", DONE, "log level: info, as log.error.level says");
+    ctl(&stage, "log-level debug", DONE, "log level: debug, until the next reload: log.error.level is info");
+    process_wait_line(&stage.moonring.process, &stage.moonring.process.errors, "info admin: log-level -- debug, for");
+    ctl(&stage, "status", DONE, "log level: debug");
+    process_wait_line(&stage.moonring.process, &stage.moonring.process.errors, "debug admin: status");
+    ctl(&stage, "log-level loud", REFUSED, "none of error warn info debug trace");
+    ctl(&stage, "reload", DONE, "nothing has changed");
+    ctl(&stage, "log-level", DONE, "log level: info, as");
 }
 
 Test(ctl, finds_its_socket_by_the_configuration, .timeout = 30) {
@@ -153,8 +205,73 @@ Test(ctl, says_so_when_nobody_is_there, .timeout = 30) {
     struct stage stage;
     stage_start(&stage);
     moonring_stop(&stage.moonring);
-    ctl(&stage, "status", NOBODY, "nobody answers at unix:");
+    ctl(&stage, "status", NOBODY, "is moonring running, and does its configuration have");
     cr_assert(access(stage.socket, F_OK) < 0, "the socket's file was left behind");
+}
+
+/* --- who else may be there ---------------------------------------------------------------------------------------- */
+
+/* Somebody else's socket, where moonring's would be. */
+static int stranger_listen(struct stage *stage) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    temporary_create(&stage->moonring.folder);
+    temporary_path(&stage->moonring.folder, "admin.sock", stage->socket);
+    snprintf(stage->socket_address, sizeof(stage->socket_address), "unix:%s", stage->socket);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", stage->socket);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert(bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 1) == 0);
+    return fd;
+}
+
+/* It says that to whoever comes, and ends. */
+static void stranger_speaks(struct stage *stage, const char *words, const char *expected) {
+    int listening = stranger_listen(stage);
+    process_start(&stage->ctl, NULL, ARGUMENTS(moonring_program(), "ctl", "--socket", stage->socket_address, "status"));
+    int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    char order[64];
+    cr_assert(recv(fd, order, sizeof(order), 0) > 0 && memcmp(order, "status\n", 7) == 0);
+    cr_assert(send(fd, words, strlen(words), MSG_NOSIGNAL) == (ssize_t)strlen(words));
+    shutdown(fd, SHUT_RDWR);
+    cr_assert(process_wait(&stage->ctl) == NOBODY, "%s", process_last_words(&stage->ctl));
+    cr_assert(strstr(process_text(&stage->ctl.errors), expected) != NULL, "%s", process_last_words(&stage->ctl));
+    close(fd);
+    close(listening);
+}
+
+Test(ctl, knows_who_is_not_moonring, .timeout = 30) {
+    struct stage stage;
+    stranger_speaks(&stage, "-ERR unknown command\r\n\x1b[2J", "is not moonring; it says \"-ERR unkno...\"");
+    stranger_speaks(&stage, "\x1b]0;evil\n", "says \"\\x1b]0;evil\\x0a...\"");
+}
+
+Test(ctl, does_not_take_half_an_answer_for_one, .timeout = 30) {
+    struct stage stage;
+    stranger_speaks(&stage, "", "went away before the end of its answer");
+    stranger_speaks(&stage, "moonring 1.0\nworkers: 2\n", "went away before the end of its answer");
+    stranger_speaks(&stage, "moonring 1.0\nexit 0", "went away before the end of its answer");
+}
+
+Test(ctl, says_that_the_file_was_left_behind, .timeout = 30) {
+    struct stage stage;
+    close(stranger_listen(&stage));
+    ctl(&stage, "status", NOBODY, "has left this file behind");
+}
+
+static void become_nobody(void) {
+    const struct passwd *nobody = getpwnam("nobody");
+    if (nobody == NULL || setgid(nobody->pw_gid) != 0 || setuid(nobody->pw_uid) != 0) {
+        _exit(127);
+    }
+}
+
+Test(ctl, says_whom_to_ask_as_where_it_is_not_permitted, .timeout = 30) {
+    struct stage stage;
+    stage_start(&stage);
+    cr_assert(chmod(stage.moonring.folder.path, 0755) == 0);
+    process_start(&stage.ctl, become_nobody,
+                  ARGUMENTS(moonring_program(), "ctl", "--socket", stage.socket_address, "status"));
+    cr_assert(process_wait(&stage.ctl) == NOBODY, "%s", process_last_words(&stage.ctl));
+    cr_assert(strstr(process_text(&stage.ctl.errors), "you may not; ask as its owner") != NULL);
 }
 
 Test(ctl, socket_is_for_its_owner_alone_unless_the_mode_says_otherwise, .timeout = 30) {
@@ -199,7 +316,7 @@ static int admin_connect(const struct stage *stage) {
 Test(ctl, is_served_beside_clients_that_say_nothing_or_too_much, .timeout = 60) {
     enum { SILENT = 15 };
     struct stage stage;
-    char flood[1000], byte;
+    char flood[4000], byte;
     stage_start(&stage);
     memset(flood, 'x', sizeof(flood));
     for (int index = 0; index < SILENT; index++) {

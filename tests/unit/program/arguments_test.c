@@ -49,7 +49,7 @@ static char *help_of(enum command about) {
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
-    arguments_print_help(about, out);
+    command_print_help(about, out);
     fclose(out);
     return text;
 }
@@ -159,9 +159,9 @@ Test(arguments, read_the_path_of_a_key, .timeout = 10) {
     struct arguments arguments;
     struct command_line line;
     expect_read(&arguments, &line, "config explain listeners.*.timeouts.idle");
-    cr_assert_str_eq(arguments.key_path, "listeners.*.timeouts.idle");
+    cr_assert_str_eq(arguments.operands[0], "listeners.*.timeouts.idle");
     expect_read(&arguments, &line, "config explain");
-    cr_assert_null(arguments.key_path);
+    cr_assert_eq(arguments.operands_count, 0);
     expect_refused("config explain a b", "config explain: unexpected \"b\"");
 }
 
@@ -181,7 +181,7 @@ Test(arguments, propose_the_command_that_was_meant, .timeout = 10) {
     expect_refused("chek -c f", "did you mean \"check\"?");
     expect_refused("doktor", "did you mean \"doctor\"?");
     expect_refused("help doctr", "did you mean \"doctor\"?");
-    expect_refused("frobnicate", "there are: run check config doctor version help");
+    expect_refused("frobnicate", "there are: run check config ctl doctor version help");
     expect_refused("x", "there are: run");
 }
 
@@ -456,16 +456,74 @@ Test(arguments, of_ctl_are_an_order_and_where_it_goes, .timeout = 10) {
     struct arguments arguments;
     struct command_line line;
     expect_read(&arguments, &line, "ctl --socket unix:/run/a.sock reload");
-    cr_expect_eq(arguments.command, COMMAND_CTL);
+    cr_expect_eq(arguments.command, COMMAND_CTL_RELOAD);
     cr_expect_str_eq(arguments.socket, "unix:/run/a.sock");
-    cr_expect_str_eq(arguments.order, "reload");
-    expect_read(&arguments, &line, "ctl status -c moonring.yaml");
+    expect_read(&arguments, &line, "ctl status -c moonring.yaml --json");
     cr_expect_str_eq(arguments.config_path, "moonring.yaml");
-    cr_expect_str_eq(arguments.order, "status");
+    cr_expect_eq(arguments.command, COMMAND_CTL_STATUS);
+    cr_expect_not_null(arguments.given[OPTION_JSON]);
+    expect_read(&arguments, &line, "ctl log-level debug");
+    cr_expect_eq(arguments.operands_count, 1);
+    cr_expect_str_eq(arguments.operands[0], "debug");
     expect_refused("ctl", "which order?");
     expect_refused("ctl -c moonring.yaml --socket unix:/run/a.sock reload", "exclude each other");
     expect_refused("ctl reload now", "unexpected \"now\"");
+    expect_refused("ctl relaod", "did you mean \"ctl reload\"?");
+    expect_refused("ctl -c f sesions", "did you mean \"ctl sessions\"?");
+    expect_refused("ctl status --json --json", "given twice");
     expect_refused("run --socket unix:/run/a.sock", "--socket");
+}
+
+/* Through the socket, and what comes out at the other end. */
+static void expect_carried(const char *words, const char *wanted) {
+    struct arguments arguments, received;
+    struct command_line line;
+    struct error error = {.text = ""};
+    struct bytes order, again;
+    bytes_init(&order);
+    bytes_init(&again);
+    expect_read(&arguments, &line, words);
+    arguments_to_order(&arguments, &order);
+    cr_assert_str_eq(order.data, wanted);
+    cr_assert(arguments_parse_order(&received, order.data, &error), "%s", error.text);
+    cr_assert_eq(received.command, arguments.command);
+    arguments_to_order(&received, &again);
+    cr_assert_str_eq(again.data, wanted);
+    bytes_finish(&order);
+    bytes_finish(&again);
+}
+
+Test(arguments, of_an_order_are_the_same_behind_the_socket, .timeout = 10) {
+    expect_carried("ctl status", "status");
+    expect_carried("ctl -c f status --json", "status\t--json");
+    expect_carried("ctl log-level debug --json", "log-level\t--json\t--\tdebug");
+}
+
+Test(arguments, of_an_order_that_no_ctl_would_send_are_refused, .timeout = 10) {
+    static const char *const lines[][2] = {
+        {"", "ctl: which one?"},
+        {"run\t-c\tf", "unknown command \"ctl run\""},
+        {"status\t--help", "is no order"},
+        {"log-level\tdebug\tinfo", "unexpected \"info\""},
+        {"log-level\t--\t\x1b[2J", "is not printable"},
+        {"status\t--json=1", "takes no value"},
+        {"\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t", "at most 30 words"},
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        struct arguments arguments;
+        struct error error = {.text = ""};
+        char line[128];
+        snprintf(line, sizeof(line), "%s", lines[i][0]);
+        cr_assert_not(arguments_parse_order(&arguments, line, &error), "%s", lines[i][0]);
+        cr_assert_not_null(strstr(error.text, lines[i][1]), "%s", error.text);
+    }
+}
+
+Test(arguments, help_about_ctl_lists_the_orders, .timeout = 10) {
+    char *help = help_of(COMMAND_CTL);
+    cr_assert_not_null(strstr(help, "\n  reload "));
+    cr_assert_not_null(strstr(help, "\n  log-level "));
+    free(help);
 }
 
 Test(arguments, help_about_the_program_lists_every_command, .timeout = 10) {
