@@ -188,6 +188,16 @@ static void filters_load_all(struct filters *filters, struct config_report *repo
     bytes_finish(&problem);
 }
 
+/* Here and now, on the control thread: the garbage of top levels is not for the worker, which has traffic. */
+static void filters_collect(struct filters *filters, struct config_report *report) {
+    list_for_each (link, &filters->runtimes) {
+        struct runtime *runtime = container_of(link, struct runtime, link);
+        if (!runtime_is_dead(runtime) && !script_collect_all(runtime->script)) {
+            config_report_error(report, runtime->script->text, NULL, NULL);
+        }
+    }
+}
+
 static void filters_check_listeners(struct filters *filters, struct config_report *report) {
     for (size_t index = 0; index < filters->config->listeners_count; index++) {
         const struct config_listener *listener = &filters->config->listeners[index];
@@ -213,6 +223,7 @@ struct filters *filters_load(const struct config *config, const struct filters_o
         return NULL;
     }
     filters_load_all(filters, report);
+    filters_collect(filters, report);
     filters_check_listeners(filters, report);
     if (report->errors_count > 0) {
         report_count(report);

@@ -335,6 +335,17 @@ static int script_open_libraries(lua_State *L, void *argument) {
     return 0;
 }
 
+/* What is still in use after a collection is no garbage: the next one begins when half of the rest is used up. */
+static void script_plan_collection(struct script *script) {
+    const struct heap *heap = &script->heap;
+    size_t rest = heap->used < heap->limit ? heap->limit - heap->used : 0;
+    script->collect_above = heap->used < heap->limit / 2 ? heap->limit / 2 : heap->used + rest / 2;
+}
+
+static uint32_t script_load_budget_ms(const struct script *script) {
+    return script->options.load_budget_ms != 0 ? script->options.load_budget_ms : SCRIPT_LOAD_BUDGET_MS;
+}
+
 static bool script_open(struct script *script, struct error *error) {
     script->heap.exceeded = script_memory_exceeded;
     script->heap.exhausted = script_memory_exhausted;
@@ -347,6 +358,7 @@ static bool script_open(struct script *script, struct error *error) {
         script_call(script, script_open_libraries, NULL, &result) == SCRIPT_RETURNED) {
         script->heap.limit = script->options.memory_limit;
         script->heap.ceiling = 2 * script->options.memory_limit;
+        script_plan_collection(script);
         return true;
     }
     script->dead = true; /* half a VM must not be closed: LuaJIT would use what it did not make */
@@ -363,7 +375,7 @@ struct script *script_create(const struct script_options *options, struct watch 
     script->watch = watch;
     script->options = *options;
     script->options.interpreted |= !escape_is_possible();
-    script->budget_ms = options->load_budget_ms != 0 ? options->load_budget_ms : SCRIPT_LOAD_BUDGET_MS;
+    script->budget_ms = script_load_budget_ms(script);
     source_init(&script->source);
     if (!script_open(script, error)) {
         script_destroy(script);
@@ -425,8 +437,7 @@ static int script_run_file(lua_State *L, void *argument) {
 }
 
 enum script_outcome script_load(struct script *script, const char *path, int *reference, struct script_result *result) {
-    uint32_t load_budget_ms = script->options.load_budget_ms;
-    script->budget_ms = load_budget_ms != 0 ? load_budget_ms : SCRIPT_LOAD_BUDGET_MS;
+    script->budget_ms = script_load_budget_ms(script);
     script->loading++;
     *reference = LUA_NOREF;
     struct load load = {.path = path, .reference = reference};
@@ -500,18 +511,39 @@ void script_thread_give(struct script *script, struct script_thread *thread) {
 
 /* --- memory and stack --------------------------------------------------------------------------------------------- */
 
+/* A step of that size takes some 0.1 ms: traffic waits for it. What became garbage while a collection was under way,
+ * only the one after it finds. */
 static int script_collect_some(lua_State *L, void *argument) {
+    enum { STEP = 8 };
+    struct script *script = script_of(L);
     (void)argument;
-    lua_gc(L, LUA_GCSTEP, 100);
+    if (lua_gc(L, LUA_GCSTEP, STEP) != 0 && ++script->collections % 2 == 0) {
+        script_plan_collection(script);
+    }
     return 0;
 }
 
 bool script_collect(struct script *script) {
-    if (script->dead || script->heap.used <= script->heap.limit / 2) {
+    if (script->dead || script->heap.used <= script->collect_above) {
         return !script->dead;
     }
     struct script_result result;
     return script_call(script, script_collect_some, NULL, &result) != SCRIPT_KILLED;
+}
+
+static int script_collect_everything(lua_State *L, void *argument) {
+    (void)argument;
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    script_plan_collection(script_of(L));
+    return 0;
+}
+
+bool script_collect_all(struct script *script) {
+    struct script_result result;
+    script->budget_ms = script_load_budget_ms(script);
+    enum script_outcome outcome = script_call(script, script_collect_everything, NULL, &result);
+    script->budget_ms = script->options.budget_ms;
+    return outcome != SCRIPT_KILLED;
 }
 
 void script_check_stack(lua_State *L) {

@@ -80,6 +80,8 @@ struct script {
     lua_State *running; /* the hook's thread while Lua runs, else NULL */
     char *stack_floor;  /* the end of its SCRIPT_STACK_SIZE */
     uint32_t budget_ms;
+    size_t collect_above;       /* bytes in use from which on garbage is collected between turns */
+    uint32_t collections;       /* that have ended between turns */
     int shield;                 /* depth of script_shield */
     volatile sig_atomic_t stop; /* enum script_stop: what asks for an end of this run */
     int stopped_by;             /* enum script_stop: what ended this run with an error; 0: nothing */
@@ -130,6 +132,8 @@ void script_thread_give(struct script *script, struct script_thread *thread);
 /* Collects some garbage if much memory is in use; for the worker's loop, between turns. False: it took too long, or a
  * finalizer did, and the script is dead. */
 bool script_collect(struct script *script);
+/* Collects all garbage, that of top levels, say; while nobody waits for the thread. False: as above. */
+bool script_collect_all(struct script *script);
 
 /* --- for C functions that Lua calls ------------------------------------------------------------------------------- */
 

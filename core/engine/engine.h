@@ -10,6 +10,7 @@
 #include "engine/reason.h"
 #include "engine/ring.h"
 #include "engine/splice.h"
+#include "engine/turns.h"
 #include "engine/wheel.h"
 #include "engine/zero_copy.h"
 
@@ -48,8 +49,7 @@ struct engine_counters {
     _Atomic uint64_t accepts_exhausted; /* accepts refused for want of descriptors or memory */
     _Atomic uint64_t hooks;             /* entered by sessions */
     _Atomic uint64_t filters_bypassed;
-    _Atomic uint64_t access_lost;     /* lines of the access log that were dropped */
-    _Atomic uint64_t turn_longest_us; /* from the end of a wait to the beginning of the next */
+    _Atomic uint64_t access_lost; /* lines of the access log that were dropped */
 };
 
 /* What is not counted but stands so at the end of a turn; the same holds. */
@@ -83,6 +83,7 @@ struct engine {
     uint64_t next_session_id;
     struct engine_counters counters;
     struct engine_gauges gauges;
+    struct turns turns;
     /* Called when a session of the listener has gone: somebody may wait for its place. */
     void (*session_ended)(struct engine *engine, struct listener *listener);
     /* Called when nobody uses the filters of an epoch that was replaced any more, and then, when nobody uses it. */

@@ -345,13 +345,6 @@ static void worker_share_buffers(struct engine *engine) {
     }
 }
 
-static void worker_note_turn(struct engine *engine) {
-    uint64_t turn_us = kernel_now_ns() / 1000 - engine->now_us;
-    if (turn_us > counter_read(&engine->counters.turn_longest_us)) {
-        counter_set(&engine->counters.turn_longest_us, turn_us);
-    }
-}
-
 /* For whoever looks from another thread. */
 static void worker_show(struct engine *engine) {
     struct engine_gauges *gauges = &engine->gauges;
@@ -370,11 +363,11 @@ void worker_turn(struct worker *worker, uint64_t max_wait_us) {
     worker_share_buffers(engine);
     chains_close(engine);
     owners_release(&engine->released);
-    worker_note_turn(engine);
     worker_show(engine);
     if (engine->turn_ended != NULL) {
         engine->turn_ended(engine->turn_ended_argument);
     }
+    turns_add(&engine->turns, kernel_now_ns() / 1000 - engine->now_us);
 }
 
 void worker_run(struct worker *worker) {

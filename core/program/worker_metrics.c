@@ -71,8 +71,7 @@ void worker_numbers_add(struct worker_numbers *numbers, const struct worker *wor
         numbers->sessions_closed[reason] += counter_read(&engine->counters.sessions_closed[reason]);
     }
     numbers->access_lost += counter_read(&engine->counters.access_lost);
-    uint64_t longest_us = counter_read(&engine->counters.turn_longest_us);
-    numbers->turn_longest_us = longest_us > numbers->turn_longest_us ? longest_us : numbers->turn_longest_us;
+    turns_merge(&numbers->turns, &engine->turns);
 }
 
 void worker_numbers_look(struct worker_numbers *numbers, const struct worker *worker) {
@@ -95,12 +94,34 @@ static void write_closed(const struct worker_numbers *workers, size_t count, str
     }
 }
 
+static void write_turns_of(const struct turns *turns, size_t worker, struct exposition *exposition) {
+    uint64_t count = 0;
+    for (size_t i = 0; i <= TURNS_BOUNDS; i++) {
+        count += counter_read(&turns->counts[i]);
+        exposition_sample(exposition, "_bucket");
+        exposition_label_number(exposition, "worker", worker);
+        exposition_label(exposition, "le", turns_bound_text(i));
+        exposition_integer(exposition, count);
+    }
+    exposition_sample(exposition, "_sum");
+    exposition_label_number(exposition, "worker", worker);
+    exposition_seconds(exposition, counter_read(&turns->sum_us));
+    exposition_sample(exposition, "_count");
+    exposition_label_number(exposition, "worker", worker);
+    exposition_integer(exposition, count);
+}
+
 static void write_turns(const struct worker_numbers *workers, size_t count, struct exposition *exposition) {
-    exposition_family(exposition, "moonring_turn_longest_seconds", "gauge", "The longest time between two waits.");
+    exposition_family(exposition, "moonring_turn_seconds", "histogram",
+                      "Turns of the loop, by how long they took from one wait to the next.");
+    for (size_t worker = 0; worker < count; worker++) {
+        write_turns_of(&workers[worker].turns, worker, exposition);
+    }
+    exposition_family(exposition, "moonring_turn_longest_seconds", "gauge", "The longest turn since the start.");
     for (size_t worker = 0; worker < count; worker++) {
         exposition_sample(exposition, "");
         exposition_label_number(exposition, "worker", worker);
-        exposition_seconds(exposition, workers[worker].turn_longest_us);
+        exposition_seconds(exposition, counter_read(&workers[worker].turns.longest_us));
     }
 }
 

@@ -15,7 +15,7 @@ struct worker_numbers {
     uint64_t values[WORKER_METRICS_MAX]; /* by row of the table */
     uint64_t sessions_closed[CLOSE_REASONS];
     uint64_t access_lost;
-    uint64_t turn_longest_us;
+    struct turns turns;
 };
 
 /* Adds what the worker has counted. */

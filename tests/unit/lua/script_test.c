@@ -330,6 +330,39 @@ Test(script, collects_between_turns_until_half_of_its_memory_is_free, .timeout =
     workbench_close(&workbench);
 }
 
+/* Else a script that keeps much would cost every turn a step, for ever. */
+Test(script, collects_nothing_between_turns_while_all_that_it_has_is_in_use, .timeout = 10) {
+    struct workbench workbench;
+    workbench_open(&workbench);
+    workbench.options.memory_limit = 8 << 20;
+    workbench.options.budget_ms = 2000;
+    workbench_start(&workbench);
+    expect_answers(&workbench,
+                   "local kept = {} for i = 1, 60000 do kept[i] = { i } end\n"
+                   "return function() return 'kept ' .. #kept end",
+                   "kept 60000");
+    struct script *script = workbench.script;
+    for (int turn = 0; turn < 20000; turn++) {
+        cr_assert_gt(script->heap.used, 4 << 20);
+        cr_assert(script_collect(script));
+    }
+    cr_expect_eq(script->collections, 2);
+    workbench_close(&workbench);
+}
+
+Test(script, collects_all_at_once_when_it_is_asked_to, .timeout = 10) {
+    struct workbench workbench;
+    workbench_open(&workbench);
+    workbench_start(&workbench);
+    expect_answers(&workbench, "local t = {} for i = 1, 60000 do t[i] = { i } end return function() return 'made' end",
+                   "made");
+    size_t before = workbench.script->heap.used;
+    cr_assert(script_collect_all(workbench.script));
+    cr_expect_lt(workbench.script->heap.used, before);
+    cr_expect_lt(workbench.script->heap.used, 1 << 20);
+    workbench_close(&workbench);
+}
+
 /* --- budget ------------------------------------------------------------------------------------------------------- */
 
 static double cpu_ms(void) {
