@@ -42,8 +42,9 @@ static const char *file_of(const struct config *config, const struct config_filt
     return is_below ? filter->path + size + 1 : filter->path;
 }
 
-static void lua_filter_init(struct lua_filter *filter, const struct config *config, const char *listener,
-                            const struct config_filter *config_filter) {
+/* False: not enough memory. */
+static bool lua_filter_init(struct lua_filter *filter, const struct config *config, uint32_t worker,
+                            const struct config_listener *listener, const struct config_filter *config_filter) {
     *filter = (struct lua_filter){.filter = {.calls = &hooks_calls,
                                              .name = config_filter->name,
                                              .on_error = config_filter->on_error,
@@ -51,25 +52,31 @@ static void lua_filter_init(struct lua_filter *filter, const struct config *conf
                                              .hold_max = config_filter->hold_max,
                                              .hold_timeout_ms = config_filter->hold_timeout_ms},
                                   .config = config_filter,
-                                  .listener = listener,
+                                  .listener = listener->name,
                                   .file = file_of(config, config_filter)};
     for (int hook = 0; hook < HOOKS; hook++) {
         filter->hooks[hook] = LUA_NOREF;
     }
+    filter->usage = usage_take(filter->listener, config_filter->name, filter->file, worker);
+    return filter->usage != NULL;
 }
 
-static void filters_fill(struct filters *filters) {
+/* False: not enough memory. */
+static bool filters_fill(struct filters *filters) {
     const struct config *config = filters->config;
     size_t at = 0;
-    for (size_t index = 0; index < config->listeners_count; index++) {
+    bool filled = true;
+    for (size_t index = 0; filled && index < config->listeners_count; index++) {
         const struct config_listener *listener = &config->listeners[index];
         filters->lists[index] =
             (struct filter_list){.filters = &filters->pointers[at], .count = listener->filters_count};
-        for (size_t position = 0; position < listener->filters_count; position++, at++) {
-            lua_filter_init(&filters->all[at], config, listener->name, &listener->filters[position]);
+        for (size_t position = 0; filled && position < listener->filters_count; position++, at++) {
+            filled = lua_filter_init(&filters->all[at], config, filters->options.worker, listener,
+                                     &listener->filters[position]);
             filters->pointers[at] = &filters->all[at].filter;
         }
     }
+    return filled;
 }
 
 static struct filters *filters_create(const struct config *config, const struct filters_options *options,
@@ -84,11 +91,11 @@ static struct filters *filters_create(const struct config *config, const struct 
     filters->all = calloc(filters->count + 1, sizeof(filters->all[0]));
     filters->pointers = calloc(filters->count + 1, sizeof(filters->pointers[0]));
     filters->lists = calloc(config->listeners_count + 1, sizeof(filters->lists[0]));
-    if (filters->all == NULL || filters->pointers == NULL || filters->lists == NULL) {
+    bool has_memory = filters->all != NULL && filters->pointers != NULL && filters->lists != NULL;
+    if (!has_memory || !filters_fill(filters)) {
         filters_destroy(filters, watch);
         return NULL;
     }
-    filters_fill(filters);
     return filters;
 }
 
@@ -245,6 +252,8 @@ bool filters_check(const struct config *config, struct watch *watch, struct conf
 /* Its sessions are refused or go by, as on_error has it, until the configuration is loaded anew. */
 static void lua_filter_switch_off(struct lua_filter *filter, const char *why) {
     filter->runtime = NULL;
+    atomic_store_explicit(&filter->usage->off, true, memory_order_relaxed);
+    atomic_store_explicit(&filter->usage->memory, 0, memory_order_relaxed);
     log_error("listener %s: filter %s: it is off from now on: %s", filter->listener, filter->filter.name, why);
 }
 
@@ -346,6 +355,9 @@ static void filters_switch_off(struct filters *filters, const struct runtime *ru
 void filters_start(struct filters *filters, struct engine *engine, struct watch *watch) {
     filters->engine = engine;
     filters->watch = watch;
+    for (size_t index = 0; index < filters->count; index++) {
+        atomic_store_explicit(&filters->all[index].usage->off, false, memory_order_relaxed);
+    }
     list_for_each (link, &filters->runtimes) {
         struct runtime *runtime = container_of(link, struct runtime, link);
         if (script_attach(runtime->script, watch)) {
@@ -395,6 +407,9 @@ void filters_destroy(struct filters *filters, struct watch *watch) {
         script_attach(runtime->script, watch);
         runtime_destroy(runtime);
     }
+    for (size_t index = 0; filters->all != NULL && index < filters->count; index++) {
+        usage_give(filters->all[index].usage);
+    }
     free(filters->all);
     free(filters->pointers);
     free(filters->lists);
@@ -414,17 +429,19 @@ void filters_visit_files(const struct filters *filters, filters_visit_fn *visit,
 /* --- for people --------------------------------------------------------------------------------------------------- */
 
 static void lua_filter_describe(const struct lua_filter *filter, uint32_t worker, struct bytes *out) {
-    const struct lua_filter_counters *counters = &filter->counters;
+    const struct usage_cells *usage = filter->usage;
     bytes_printf(out, "filter %s worker=%u listener=%s file=", filter->filter.name, worker, filter->listener);
     bytes_append_escaped(out, filter->file, strlen(filter->file));
     bytes_printf(out, " state=%s", filter->runtime != NULL ? "on" : "off");
     for (int hook = 0; hook <= HOOKS; hook++) {
-        if (counters->entered[hook] > 0) {
-            bytes_printf(out, " %s=%" PRIu64, hook_name((enum hook)hook), counters->entered[hook]);
+        if (usage_read(&usage->entered[hook]) > 0) {
+            bytes_printf(out, " %s=%" PRIu64, hook_name((enum hook)hook), usage_read(&usage->entered[hook]));
         }
     }
-    bytes_printf(out, " waiting=%u errors=%" PRIu64 " over=%" PRIu64 " kills=%" PRIu64, filter->waiting,
-                 counters->errors, counters->over, counters->kills);
+    bytes_printf(out,
+                 " waiting=%u errors=%" PRIu64 " over=%" PRIu64 " kills=%" PRIu64 " holds=%" PRIu64 " busy_us=%" PRIu64,
+                 filter->waiting, usage_read(&usage->errors), usage_read(&usage->over), usage_read(&usage->kills),
+                 usage_read(&usage->holds), usage_read(&usage->busy_ns) / 1000);
     if (filter->runtime != NULL) {
         bytes_printf(out, " vm_bytes=%zu", filter->runtime->script->heap.used);
     }

@@ -1,6 +1,7 @@
 #include "lua/hooks.h"
 
 #include "base/log.h"
+#include "engine/ring.h"
 #include "lua/conn.h"
 #include "lua/trace.h"
 #include "lua/values.h"
@@ -63,23 +64,65 @@ static void hooks_tell(struct runtime *runtime, const struct entry *entry, const
     bytes_finish(&line);
 }
 
-/* Where it was is lost with the VM: what can be named is where the hook begins. */
+/* Of the function that was entered: the hook, or what was spawned. */
+static const struct place *entry_place(const struct entry *entry) {
+    return entry->hook == HOOK_TASK ? &entry->task->place : &entry->filter->places[entry->hook];
+}
+
+/* The line that ran is often lost with the VM: what can be named then is the function that was entered. */
 static void hooks_tell_kill(struct runtime *runtime, const struct entry *entry, const char *text) {
+    const struct place *place = entry_place(entry);
+    const char *what = entry->hook == HOOK_TASK ? "spawned function" : "hook";
     struct error error;
     error_set(&error, "%s", text);
-    if (entry->hook != HOOK_TASK) {
-        error_prefix(&error, "%s:%d: the hook that begins here: ", entry->filter->file,
-                     entry->filter->lines[entry->hook]);
+    bool is_known = runtime->script->stopped_at.file != NULL;
+    if (place->file != NULL && !is_known && place->last_line == 0) {
+        error_prefix(&error, "%s:%u: in what was spawned here: ", place->file, place->line);
+    } else if (place->file != NULL && !is_known) {
+        error_prefix(&error, "%s:%u: somewhere in the %s from here to line %u: ", place->file, place->line, what,
+                     place->last_line);
+    } else if (place->file != NULL) {
+        error_set(&error, "%s, in the %s at %s:%u", text, what, place->file, place->line);
     }
     hooks_tell(runtime, entry, error.text);
+}
+
+/* A hook that waits is told with the line that it waits in, one that has returned with the place where it begins. */
+static struct place held_place(const struct conn *conn, enum hook hook) {
+    const struct runtime *runtime = conn->runtime;
+    struct place place = {.file = NULL};
+    for (struct link *link = conn->tasks.head.next; link != &conn->tasks.head; link = link->next) {
+        const struct task *task = container_of(link, struct task, conn_link);
+        if (task->hook == hook && task->thread != NULL && !runtime_is_dead(runtime)) {
+            place = place_of_running(task->thread->state, &runtime->script->source);
+        }
+    }
+    return place.file != NULL ? place : conn->filter->places[hook];
+}
+
+static void hooks_tell_hold(struct filter_session *filter_session, enum direction direction, const char *why) {
+    struct conn *conn = filter_session->script;
+    if (conn == NULL) {
+        return; /* the filter was switched off before the session began */
+    }
+    struct entry entry = {.filter = conn->filter, .conn = conn, .hook = direction_hook(direction)};
+    struct place place = held_place(conn, entry.hook);
+    struct error error;
+    error_set(&error, "%s", why);
+    if (place.file != NULL) {
+        error_prefix(&error, "%s:%u: ", place.file, place.line);
+    }
+    usage_add(&conn->filter->usage->holds, 1);
+    hooks_tell(conn->runtime, &entry, error.text);
 }
 
 /* --- what a hook answered ----------------------------------------------------------------------------------------- */
 
 /* The function has returned, so what can be named is where it begins. */
 static bool answer_refuse(const struct entry *entry, struct error *error) {
-    return error_prefix(error, "%s:%d: the answer of %s ", entry->filter->file, entry->filter->lines[entry->hook],
-                        hook_name(entry->hook));
+    const struct place *place = entry_place(entry);
+    return error_prefix(error, "%s:%u: the answer of %s ", place->file != NULL ? place->file : entry->filter->file,
+                        place->line, hook_name(entry->hook));
 }
 
 /* `return name, { key = text }`: the text goes on top of the stack. */
@@ -167,7 +210,9 @@ static void run_stop_views(struct run *run) {
 }
 
 static enum hook_outcome run_fail(struct run *run, const char *text) {
-    run->entry.filter->counters.errors++;
+    struct usage_cells *usage = run->entry.filter->usage;
+    bool overflowed = run->entry.conn != NULL && run->entry.conn->filter_session->overflowed;
+    usage_add(overflowed ? &usage->holds : &usage->errors, 1);
     hooks_tell(run->runtime, &run->entry, text);
     run_stop_views(run);
     run_done(run);
@@ -183,7 +228,7 @@ static enum hook_outcome run_stopped(struct run *run, enum script_outcome outcom
         lua_filter_note_kill(filter, run->runtime->engine->now_us);
         hooks_tell_kill(run->runtime, &run->entry, text);
     } else {
-        filter->counters.over++;
+        usage_add(&filter->usage->over, 1);
         hooks_tell(run->runtime, &run->entry, text);
     }
     run_stop_views(run);
@@ -277,12 +322,38 @@ static enum hook_outcome run_yielded(struct run *run) {
     return known ? run_suspend(run) : run_fail(run, "the hook yielded to nobody");
 }
 
+/* Reading the clock costs as much as a short hook: only some of the hooks that may run for each chunk are measured. */
+static uint64_t run_weight(const struct run *run) {
+    struct usage_cells *usage = run->entry.filter->usage;
+    if (!hook_is_of_bytes(run->entry.hook)) {
+        return 1;
+    }
+    if (--usage->unmeasured > 0) {
+        return 0;
+    }
+    usage->unmeasured = USAGE_SAMPLING;
+    return USAGE_SAMPLING;
+}
+
+static enum script_outcome run_enter_script(struct run *run, int arguments_count, struct script_result *result) {
+    struct usage_cells *usage = run->entry.filter->usage;
+    struct script *script = run->runtime->script;
+    uint64_t weight = run_weight(run);
+    uint64_t began_ns = weight == 0 ? 0 : kernel_now_ns();
+    enum script_outcome outcome = script_enter(script, run->thread, arguments_count, result);
+    if (weight > 0) {
+        usage_add(&usage->busy_ns, weight * (kernel_now_ns() - began_ns));
+        atomic_store_explicit(&usage->memory, script->heap.used, memory_order_relaxed);
+    }
+    return outcome;
+}
+
 /* Enters the thread with so many arguments on its stack. */
 static enum hook_outcome run_enter(struct run *run, int arguments_count) {
     struct runtime *runtime = run->runtime;
     struct script_result result;
     runtime->entry = run->entry;
-    enum script_outcome outcome = script_enter(runtime->script, run->thread, arguments_count, &result);
+    enum script_outcome outcome = run_enter_script(run, arguments_count, &result);
     runtime->entry = (struct entry){.filter = NULL};
     switch (outcome) {
     case SCRIPT_RETURNED:
@@ -301,7 +372,7 @@ static enum hook_outcome run_enter(struct run *run, int arguments_count) {
 static enum hook_outcome run_start(struct run *run, int arguments_count) {
     struct lua_filter *filter = run->entry.filter;
     values_set_filter(run->runtime->values, filter->filter.name);
-    filter->counters.entered[run->entry.hook]++;
+    usage_add(&filter->usage->entered[run->entry.hook], 1);
     if (!run->runtime->trace) {
         return run_enter(run, arguments_count);
     }
@@ -433,7 +504,8 @@ static enum hook_outcome hooks_run(struct filter_session *filter_session, enum h
     return hooks_begin(conn, hook);
 }
 
-const struct filter_calls hooks_calls = {.open = conn_open, .run = hooks_run, .close = conn_close};
+const struct filter_calls hooks_calls = {
+    .open = conn_open, .run = hooks_run, .close = conn_close, .tell_hold = hooks_tell_hold};
 
 /* --- hooks and tasks that go on ----------------------------------------------------------------------------------- */
 

@@ -113,7 +113,7 @@ void lua_filter_note_kill(struct lua_filter *filter, uint64_t now_us) {
         filter->kills_us[index] = filter->kills_us[index - 1];
     }
     filter->kills_us[0] = now_us;
-    filter->counters.kills++;
+    usage_add(&filter->usage->kills, 1);
 }
 
 bool lua_filter_is_wild(const struct lua_filter *filter) {
@@ -130,10 +130,8 @@ struct taking {
 };
 
 static void take_hook(lua_State *L, struct lua_filter *filter, enum hook hook) {
-    lua_Debug activation;
     lua_pushvalue(L, -1);
-    lua_getinfo(L, ">S", &activation);
-    filter->lines[hook] = activation.linedefined;
+    filter->places[hook] = place_of_function(L, &script_of(L)->source);
     filter->hooks[hook] = luaL_ref(L, LUA_REGISTRYINDEX);
     filter->filter.hooks |= 1u << hook;
 }

@@ -6,6 +6,7 @@
 #include "engine/filter.h"
 #include "lua/fault.h"
 #include "lua/script.h"
+#include "lua/usage.h"
 
 struct conn;
 struct filters;
@@ -15,27 +16,20 @@ struct views;
 
 enum { KILLS_REMEMBERED = 3, KILLS_WITHIN_S = 60 }; /* so many kills within that time switch a filter off */
 
-struct lua_filter_counters {
-    uint64_t entered[HOOKS + 1]; /* by enum hook: begun, or gone on after a wait */
-    uint64_t errors;             /* raised and not caught */
-    uint64_t over;               /* stopped: over the budget, or the memory limit */
-    uint64_t kills;              /* of its VM, while it ran */
-};
-
 /* A filter as the engine sees it, and what Lua has for it. */
 struct lua_filter {
     struct filter filter;
     const struct config_filter *config;
-    const char *listener;    /* its name */
-    const char *file;        /* what it is loaded as: config->path, relative to the configuration's folder */
-    struct runtime *runtime; /* where it is open in sessions that begin now; NULL: switched off */
-    int hooks[HOOKS];        /* functions, in the registry of its VM; LUA_NOREF: it has none */
-    int lines[HOOKS];        /* of the file, where they begin */
-    const char *nearer[2];   /* by direction: a filter that sees bytes before this one does; NULL: none */
-    uint32_t waiting;        /* tasks of it */
+    const char *listener;       /* its name */
+    const char *file;           /* what it is loaded as: config->path, relative to the configuration's folder */
+    struct runtime *runtime;    /* where it is open in sessions that begin now; NULL: switched off */
+    int hooks[HOOKS];           /* functions, in the registry of its VM; LUA_NOREF: it has none */
+    struct place places[HOOKS]; /* of these functions */
+    const char *nearer[2];      /* by direction: a filter that sees bytes before this one does; NULL: none */
+    uint32_t waiting;           /* tasks of it */
     uint64_t kills_us[KILLS_REMEMBERED]; /* when its VM was killed under it, the latest first; 0: never */
     struct faults faults;
-    struct lua_filter_counters counters;
+    struct usage_cells *usage; /* taken */
 };
 
 /* Its VM was killed while it ran. */

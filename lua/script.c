@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+enum { SCRIPT_PLACE_SIZE = 512 };
+
 static const char budget_text[] = "over its CPU budget";
 static const char memory_text[] = "over its memory limit";
 
@@ -41,11 +43,7 @@ static bool stop_is_needless(lua_State *L, struct script *script) {
 
 void script_error(lua_State *L, const char *format, ...) {
     lua_Debug place;
-    bool found = false;
-    for (int level = 0; !found && lua_getstack(L, level, &place) != 0; level++) {
-        lua_getinfo(L, "Sl", &place);
-        found = place.source[0] == '@';
-    }
+    bool found = place_find_activation(L, &place);
     lua_pushfstring(L, found ? "%s:%d: " : "", place.short_src, place.currentline);
     va_list arguments;
     va_start(arguments, format);
@@ -63,6 +61,9 @@ static void script_stop_hook(lua_State *L, lua_Debug *activation) {
         script->stop = 0;
         lua_sethook(L, NULL, 0, 0);
         return;
+    }
+    if (script->stopped_at.file == NULL) {
+        script->stopped_at = place_of_running(L, &script->source);
     }
     bool over_budget = (script->stop & SCRIPT_STOP_BUDGET) != 0;
     script->stopped_by = over_budget ? SCRIPT_STOP_BUDGET : SCRIPT_STOP_MEMORY;
@@ -82,6 +83,7 @@ static void script_ask_stop(struct script *script, enum script_stop stop) {
  * whole and off then restores it. */
 static void script_forget_stop(struct script *script) {
     script->stop = 0;
+    script->stopped_at.file = NULL;
     lua_sethook(script->state, script_stop_hook, LUA_MASKCOUNT, 1);
     lua_sethook(script->state, NULL, 0, 0);
 }
@@ -121,6 +123,22 @@ static void script_close_door(struct script *script) {
     script->entered = false;
 }
 
+/* Code that was asked to stop, and caught the error, is known by its line. What LuaJIT compiled, and its own C code,
+ * keep no track of where they are: their line is lost with the VM. */
+static void script_say_kill(struct script *script) {
+    char place[SCRIPT_PLACE_SIZE] = "";
+    const char *text = "over twice its memory limit, or the system has no more";
+    char budget[64];
+    if (script->stopped_at.file != NULL) {
+        snprintf(place, sizeof(place), "%s:%u: ", script->stopped_at.file, script->stopped_at.line);
+    }
+    if ((script->stop & SCRIPT_STOP_MEMORY) == 0) {
+        snprintf(budget, sizeof(budget), "over twice its CPU budget, %u ms", script->budget_ms);
+        text = budget;
+    }
+    script_say(script, "%sthe VM was stopped: %s", place, text);
+}
+
 /* What sigsetjmp of the door leads to when it returns a second time. */
 static enum script_outcome script_killed(struct script *script) {
     escape_arrived();
@@ -128,11 +146,7 @@ static enum script_outcome script_killed(struct script *script) {
     script->running = NULL;
     script->dead = true;
     script->watch->kills++;
-    if ((script->stop & SCRIPT_STOP_MEMORY) != 0) {
-        script_say(script, "the VM was stopped: over twice its memory limit, or the system has no more");
-    } else {
-        script_say(script, "the VM was stopped: over twice its CPU budget, %u ms", script->budget_ms);
-    }
+    script_say_kill(script);
     return SCRIPT_KILLED;
 }
 

@@ -20,6 +20,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "lua/heap.h"
+#include "lua/place.h"
 #include "lua/source.h"
 #include "lua/watchdog.h"
 
@@ -87,6 +88,7 @@ struct script {
     int stopped_by;             /* enum script_stop: what ended this run with an error; 0: nothing */
     bool entered;               /* `door` may be jumped to */
     bool dead;                  /* killed */
+    struct place stopped_at;    /* the line that was asked first to stop in this run; of a dead script: the last */
     sigjmp_buf door;
 
     struct script_options options; /* its pointers are not ours; they live as long as the script */

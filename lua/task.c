@@ -290,12 +290,18 @@ struct task *task_spawn(lua_State *L, struct conn *conn, int arguments_count, do
     }
     struct task_handle *handle = push_handle(L);
     lua_insert(L, -arguments_count - 2);
+    lua_pushvalue(L, -arguments_count - 1);
+    struct place place = place_of_function(L, &runtime->script->source);
+    if (place.file == NULL) { /* the library's, as mr.all has it */
+        place = place_of_running(L, &runtime->script->source);
+    }
     struct script_thread *thread = script_thread_make(L);
     struct task *task = task_create(runtime, &entry, thread);
     if (task == NULL) {
         script_thread_give(runtime->script, thread);
         script_error(L, "not enough memory, or more than %d tasks in one VM", TASKS_MAX);
     }
+    task->place = place;
     task->handle = handle;
     handle->task = task;
     task->arguments_count = arguments_count;

@@ -40,6 +40,7 @@ struct task {
     struct conn *conn;            /* NULL: of no session */
     struct script_thread *thread; /* ours; NULL: a repeated one between two runs */
     struct task_handle *handle;   /* points back; NULL: nobody holds it */
+    struct place place;           /* of the function that was spawned */
     struct timer timer;
     struct stage_wait stage_wait;
     const struct stage *stage; /* that stage_wait is for */

@@ -1,6 +1,5 @@
 #include "engine/chain.h"
 
-#include "base/log.h"
 #include "engine/session.h"
 
 #include <stdio.h>
@@ -11,6 +10,7 @@ enum {
                                    the filter to be entered */
     DETOURS_MAX = 16,           /* answers of connect_failed in one session */
     CLOSED_WAIT_MS = 5000,      /* for the last hooks */
+    HOLD_TEXT_SIZE = 128,
 };
 
 static uint64_t earlier(uint64_t a_us, uint64_t b_us) {
@@ -386,11 +386,8 @@ void chain_pass_end(struct filter_session *filter_session, enum direction direct
     }
 }
 
-static void chain_hold_failed(struct filter_session *filter_session) {
-    struct filter *filter = filter_session->filter;
-    log_warn("listener %s: filter %s: session %lu: it holds more than hold_max, %u bytes",
-             filter_session->chain->session->settings->listener, filter->name,
-             (unsigned long)filter_session->chain->session->id, filter->hold_max);
+static void chain_hold_failed(struct filter_session *filter_session, enum direction direction, const char *why) {
+    filter_session->filter->calls->tell_hold(filter_session, direction, why);
     chain_fail(filter_session, CLOSE_FILTER_HOLD);
 }
 
@@ -404,7 +401,10 @@ static void chain_settle(struct filter_session *filter_session, enum direction d
     }
     stage->came_us = engine_of(filter_session->chain)->now_us;
     if (wants_more && stage->need > filter_session->filter->hold_max) {
-        chain_hold_failed(filter_session);
+        char why[HOLD_TEXT_SIZE];
+        snprintf(why, sizeof why, "it holds %u bytes and needs %u: hold_max is %u", stage->input.bytes, stage->need,
+                 filter_session->filter->hold_max);
+        chain_hold_failed(filter_session, direction, why);
         return;
     }
     if (wants_more || stage_is_ahead(stage)) {
@@ -965,14 +965,12 @@ uint64_t chain_due_us(const struct chain *chain) {
 }
 
 static void chain_check_hold(struct filter_session *filter_session, enum direction direction) {
-    struct session *session = filter_session->chain->session;
-    const struct filter *filter = filter_session->filter;
     const struct stage *stage = &filter_session->stages[direction];
-    if (chain_hold_deadline_us(filter_session, direction) <= session->engine->now_us) {
-        log_warn("listener %s: filter %s: session %lu: no byte came for hold_timeout while it held %u and needed %u",
-                 session->settings->listener, filter->name, (unsigned long)session->id, stage->input.bytes,
+    if (chain_hold_deadline_us(filter_session, direction) <= engine_of(filter_session->chain)->now_us) {
+        char why[HOLD_TEXT_SIZE];
+        snprintf(why, sizeof why, "no byte came for hold_timeout while it held %u and needed %u", stage->input.bytes,
                  stage_wanted(stage));
-        chain_fail(filter_session, CLOSE_FILTER_HOLD);
+        chain_hold_failed(filter_session, direction, why);
     }
 }
 

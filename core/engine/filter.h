@@ -83,6 +83,9 @@ struct filter_calls {
     /* The filter session ends: suspended hooks and its tasks are dropped, and nothing enters for it any more. Called
      * outside of any entry of its VM. */
     void (*close)(struct filter_session *filter_session);
+    /* The filter holds too much of that direction, or for too long: it is bypassed or the session closed, and this
+     * tells why. Called outside of any entry. */
+    void (*tell_hold)(struct filter_session *filter_session, enum direction direction, const char *why);
 };
 
 /* One filter in one session. */

@@ -210,7 +210,8 @@ static void empty_close(struct filter_session *filter_session) {
 }
 
 struct hook_cost hook_cost_measure_empty(uint64_t chunks, uint32_t chunk_size) {
-    static const struct filter_calls calls = {.open = empty_open, .run = empty_run, .close = empty_close};
+    static const struct filter_calls calls = {
+        .open = empty_open, .run = empty_run, .close = empty_close}; /* holds nothing */
     struct filter filter = {.calls = &calls, .name = "empty", .hooks = 1u << HOOK_FROM_CLIENT, .hold_max = 64 * 1024};
     struct filter *filters[] = {&filter};
     const struct filter_list list = {.filters = filters, .count = 1};

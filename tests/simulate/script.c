@@ -445,4 +445,12 @@ static void script_close(struct filter_session *filter_session) {
     free(script);
 }
 
-const struct filter_calls script_calls = {.open = script_open, .run = script_run, .close = script_close};
+/* What it held was its wish; that the session ends is for the judge. */
+static void script_tell_hold(struct filter_session *filter_session, enum direction direction, const char *why) {
+    check(filter_session->is_open);
+    check(!filter_session->chain->session->engine->entry.open);
+    check(filter_has(filter_session->filter, direction_hook(direction)) && why[0] != 0);
+}
+
+const struct filter_calls script_calls = {
+    .open = script_open, .run = script_run, .close = script_close, .tell_hold = script_tell_hold};

@@ -231,7 +231,7 @@ Test(hooks, errors_of_one_place_are_logged_once_a_second_and_counted, .timeout =
     bytes_init(&text);
     filters_describe(proxy.filters, &text);
     cr_assert_not_null(strstr(text.data, "filter test worker=0 listener=web file=test.lua state=on connected=20 "
-                                         "waiting=0 errors=20 over=0 kills=0"),
+                                         "waiting=0 errors=20 over=0 kills=0 holds=0"),
                        "%s", text.data);
     bytes_finish(&text);
     proxy_close(&proxy);
@@ -409,7 +409,56 @@ Test(hooks, over_the_budget_cost_their_session, .timeout = 60) {
 Test(hooks, in_compiled_loops_cost_their_vm, .timeout = 60) {
     for (size_t index = 0; index < sizeof(hook_names) / sizeof(hook_names[0]); index++) {
         expect_over(hook_names[index], "while true do end", true,
-                    "test.lua:1: the hook that begins here: the VM was stopped: over twice its CPU budget");
+                    ": test.lua:1: somewhere in the hook from here to line 3: the VM was stopped: over twice its CPU "
+                    "budget, 20 ms");
+    }
+}
+
+/* What the log says of a kill, for bodies of a hook that begins in line 1. */
+Test(hooks, that_killed_their_vm_are_told_with_their_line, .timeout = 60) {
+    static const struct {
+        const char *body;
+        const char *message;
+        bool is_interpreted;
+    } kills[] = {
+        /* compiled code */
+        {"for i = 1, 9 do\n local n = 0\n while true do\n n = n + 1 end\n end",
+         ": test.lua:1: somewhere in the hook from here to line 7: the VM was stopped: over twice its CPU budget, 20 "
+         "ms",
+         false},
+        /* interpreted code that was asked to stop, and caught the error */
+        {"xpcall(function()\n while true do ('a'):gsub('a', 'b') end end,\n"
+         "function() string.find(('a'):rep(100000), '.-.-.-b') end)",
+         ": test.lua:3: the VM was stopped: over twice its CPU budget, 20 ms, in the hook at test.lua:1", true},
+        /* C code that does not end, called by the interpreter */
+        {"\nstring.find(('a'):rep(100000), '.-.-.-b')",
+         ": test.lua:1: somewhere in the hook from here to line 4: the VM was stopped", false},
+        /* memory */
+        {"local s = ('x'):rep(1024)\n\n while true do s = s .. s end", ": test.lua:4: over its memory limit", false},
+        /* what was spawned, in a hook that is over */
+        {"conn:spawn(function()\n mr.sleep(0)\n while true do end end)",
+         ": task: test.lua:2: somewhere in the spawned function from here to line 4: the VM was stopped", false},
+        {"conn:spawn(function()\n string.find(('a'):rep(100000), '.-.-.-b') end)",
+         ": task: test.lua:2: somewhere in the spawned function from here to line 3: the VM was stopped", false},
+        {"mr.all(\n function() string.find(('a'):rep(100000), '.-.-.-b') end)",
+         ": test.lua:2: in what was spawned here: the VM was stopped", false},
+    };
+    for (size_t index = 0; index < sizeof(kills) / sizeof(kills[0]); index++) {
+        struct proxy proxy;
+        char text[512];
+        snprintf(text, sizeof(text),
+                 "local mr = require 'moonring' return { from_client = function(conn, buf)\n%s\nend }",
+                 kills[index].body);
+        proxy_init(&proxy);
+        proxy.config.lua.budget_ms = 20;
+        proxy.config.lua.memory = (size_t)8 << 20;
+        proxy_add(&proxy, "test", text)->jit = !kills[index].is_interpreted;
+        proxy_open(&proxy);
+        proxy_connect(&proxy);
+        proxy_send(proxy.client, "go");
+        proxy_expect_closed(&proxy, CLOSE_FILTER_BUDGET);
+        proxy_expect_log(&proxy, kills[index].message);
+        proxy_close(&proxy);
     }
 }
 
@@ -472,4 +521,83 @@ Test(hooks, that_call_the_api_without_end_are_ended, .timeout = 120) {
         proxy_expect(&proxy, proxy.server, "fine");
         proxy_close(&proxy);
     }
+}
+
+/* --- what is held ------------------------------------------------------------------------------------------------- */
+
+static void expect_hold(const char *body, const char *message) {
+    struct proxy proxy;
+    char text[256];
+    snprintf(text, sizeof(text), "return { from_client = function(conn, buf)\n%s\nend }", body);
+    proxy_init(&proxy);
+    struct config_filter *config = proxy_add(&proxy, "test", text);
+    config->hold_timeout_ms = 20;
+    config->hold_max = 4096;
+    proxy_open(&proxy);
+    proxy_connect(&proxy);
+    proxy_send(proxy.client, "hello");
+    proxy_expect_closed(&proxy, CLOSE_FILTER_HOLD);
+    proxy_expect_log(&proxy, message);
+    proxy_close(&proxy);
+}
+
+Test(hooks, that_hold_too_long_or_too_much_are_told_with_their_line, .timeout = 20) {
+    expect_hold("buf:need(10)",
+                ": from_client: test.lua:1: no byte came for hold_timeout while it held 5 and needed 10");
+    expect_hold("print('x')\nbuf:wait(10)",
+                ": test.lua:3: no byte came for hold_timeout while it held 5 and needed 10");
+    expect_hold("\nbuf:need(5000)", ": test.lua:3: 5000 bytes are needed at once, and hold_max is 4096");
+}
+
+/* --- what is counted ---------------------------------------------------------------------------------------------- */
+
+static void take_facts(void *argument, const struct usage_facts *facts) {
+    struct usage_facts *taken = argument;
+    cr_assert_str_eq(facts->listener, "web");
+    cr_assert_str_eq(facts->filter, "test");
+    cr_assert_str_eq(facts->script, "test.lua");
+    *taken = *facts;
+}
+
+static struct usage_facts read_usage(void) {
+    struct usage_facts facts = {.workers = 0};
+    usages_visit(take_facts, &facts);
+    return facts;
+}
+
+Test(hooks, are_counted_for_whoever_watches_the_program, .timeout = 30) {
+    struct proxy proxy;
+    proxy_init(&proxy);
+    proxy.config.lua.budget_ms = 10;
+    proxy_add(&proxy, "test",
+              "return { connected = function(conn) local t = os.clock() repeat until os.clock() - t > 0.002 end,\n"
+              "from_client = function(conn, buf) local word = tostring(buf)\n"
+              "if word == 'error' then error('no luck') end while word == 'loop' do end end }")
+        ->hold_timeout_ms = 20;
+    proxy_open(&proxy);
+    static const char *const words[] = {"fine", "error", "loop"};
+    static const enum close_reason reasons[] = {CLOSE_CLIENT_FIN, CLOSE_FILTER_ERROR, CLOSE_FILTER_BUDGET};
+    for (int index = 0; index < 3; index++) {
+        proxy_connect(&proxy);
+        proxy_send(proxy.client, words[index]);
+        if (index == 0) {
+            proxy_expect(&proxy, proxy.server, words[index]);
+        } else {
+            proxy_expect_closed(&proxy, reasons[index]);
+        }
+        proxy_hang_up(&proxy);
+    }
+    struct usage_facts facts = read_usage();
+    cr_assert_eq(facts.entered[HOOK_CONNECTED], 3);
+    cr_assert_eq(facts.entered[HOOK_FROM_CLIENT], 3);
+    cr_assert_eq(facts.errors, 1);
+    cr_assert_eq(facts.kills, 1);
+    cr_assert_eq(facts.over, 0);
+    cr_assert_eq(facts.holds, 0);
+    cr_assert_geq(facts.busy_ns, 6000000);
+    cr_assert_gt(facts.memory, 100000);
+    cr_assert_eq(facts.workers, 1);
+    cr_assert_eq(facts.workers_off, 0);
+    proxy_close(&proxy);
+    cr_assert_eq(read_usage().workers, 0, "the filters are gone");
 }
