@@ -1,6 +1,6 @@
 #include "lua/fault.h"
 
-#include "lua/source.h"
+#include "base/hash.h"
 
 #include <string.h>
 
@@ -11,7 +11,7 @@ static uint64_t fault_hash(const char *text) {
     size_t size = strcspn(text, "\n");
     const char *colon = memchr(text, ':', size);
     const char *end = colon != NULL ? memchr(colon + 1, ':', size - (size_t)(colon + 1 - text)) : NULL;
-    uint64_t hash = source_hash(SOURCE_HASH_START, text, end != NULL ? (size_t)(end - text) : size);
+    uint64_t hash = hash_add(HASH_START, text, end != NULL ? (size_t)(end - text) : size);
     return hash != 0 ? hash : 1;
 }
 

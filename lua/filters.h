@@ -50,7 +50,7 @@ void filters_stop(struct filters *filters);
 void filters_destroy(struct filters *filters, struct watch *watch);
 
 /* Calls visit for each file that was read while they were loaded: scripts, modules that they require, data. A path is
- * as it was opened: absolute, or relative to the configuration's folder. hash: source_hash of its content. */
+ * as it was opened: absolute, or relative to the configuration's folder. hash: hash_add of its content. */
 typedef void filters_visit_fn(void *argument, const char *path, uint64_t hash);
 void filters_visit_files(const struct filters *filters, filters_visit_fn *visit, void *argument);
 

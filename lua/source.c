@@ -1,5 +1,7 @@
 #include "lua/source.h"
 
+#include "base/hash.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,7 +10,7 @@
 #include <unistd.h>
 
 void source_init(struct source *source) {
-    *source = (struct source){.identity = SOURCE_HASH_START};
+    *source = (struct source){.identity = HASH_START};
     bytes_init(&source->text);
     bytes_init(&source->path);
 }
@@ -20,14 +22,6 @@ void source_finish(struct source *source) {
     free(source->files);
     bytes_finish(&source->text);
     bytes_finish(&source->path);
-}
-
-uint64_t source_hash(uint64_t hash, const void *bytes, size_t size) {
-    const unsigned char *at = bytes;
-    for (size_t index = 0; index < size; index++) {
-        hash = (hash ^ at[index]) * UINT64_C(0x100000001b3);
-    }
-    return hash;
 }
 
 /* The path as it will be opened. */
@@ -71,10 +65,10 @@ static bool source_remember(struct source *source, const char *path, struct erro
         free(copy);
         return error_set(error, "%s: not enough memory to read it", path);
     }
-    uint64_t hash = source_hash(SOURCE_HASH_START, source->text.data, source->text.size);
+    uint64_t hash = hash_add(HASH_START, source->text.data, source->text.size);
     files[count] = (struct source_file){.path = copy, .hash = hash};
     source->files_count++;
-    source->identity = source_hash(source->identity, &hash, sizeof(hash));
+    source->identity = hash_add(source->identity, &hash, sizeof(hash));
     return true;
 }
 

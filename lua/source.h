@@ -33,8 +33,4 @@ bool source_read(struct source *source, const char *folder, const char *path, st
 /* Whether such a regular file exists. */
 bool source_exists(struct source *source, const char *folder, const char *path);
 
-/* FNV-1a of 64 bits; start with SOURCE_HASH_START. Tells contents apart that were not made to collide. */
-#define SOURCE_HASH_START UINT64_C(0xcbf29ce484222325)
-uint64_t source_hash(uint64_t hash, const void *bytes, size_t size);
-
 #endif

@@ -1,5 +1,6 @@
 #include "program/fingerprint.h"
 
+#include "base/hash.h"
 #include "lua/source.h"
 
 #include <fcntl.h>
@@ -11,11 +12,11 @@
 
 static uint64_t fingerprint_read(int fd) {
     char piece[64 * 1024];
-    uint64_t hash = SOURCE_HASH_START;
+    uint64_t hash = HASH_START;
     ssize_t size;
     size_t sum = 0;
     while ((size = read(fd, piece, sizeof piece)) > 0 && sum <= SOURCE_FILE_MAX) {
-        hash = source_hash(hash, piece, (size_t)size);
+        hash = hash_add(hash, piece, (size_t)size);
         sum += (size_t)size;
     }
     return size == 0 && hash != FINGERPRINT_MISSING ? hash : FINGERPRINT_MISSING;

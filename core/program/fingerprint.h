@@ -8,7 +8,7 @@
 
 enum { FINGERPRINT_MISSING = 0 }; /* it cannot be read, or is no regular file */
 
-/* Of at most 16 MiB, the source_hash. */
+/* Of at most 16 MiB, hash_add of it. */
 uint64_t fingerprint_of(const char *path);
 
 struct fingerprint {
