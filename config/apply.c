@@ -359,6 +359,7 @@ static void read_key(struct apply *apply, struct target target, const struct key
     case KEY_UPSTREAM:
     case KEY_SCRIPT:
     case KEY_PATTERN:
+    case KEY_CIDRS:
     case KEY_INCLUDE:
         read_scalar(apply, target, key, entry->value);
         return;

@@ -24,6 +24,7 @@ static const struct {
     [CODE_INCLUDE_NESTED] = {"E0117", "an included file includes others"},
     [CODE_INCLUDE_TWICE] = {"E0118", "a file is included twice, or by itself"},
     [CODE_INCLUDES] = {"E0119", "more than 1000 files are included"},
+    [CODE_CIDR_FILE_SIZE] = {"E0130", "a file of addresses is larger than 16 MiB"},
     [CODE_KIND] = {"E0201", "a list, a map or a plain value stands where another of them belongs"},
     [CODE_MISSING_KEY] = {"E0202", "a key that must be there is missing"},
     [CODE_UNKNOWN_KEY] = {"E0203", "there is no such key here"},
@@ -49,6 +50,7 @@ static const struct {
     [CODE_VARIABLE_UNSET] = {"E0318", "a variable `${NAME}` is not set"},
     [CODE_VARIABLE] = {"E0319", "what begins with `$` is no variable, or has a value that no text may have"},
     [CODE_INCLUDE] = {"E0320", "a path to include has `*`, `?` or `[` in the name of a folder"},
+    [CODE_CIDR] = {"E0330", "a value is neither an IP address nor a block of them like `10.0.0.0/8`"},
     [CODE_NO_LISTENERS] = {"E0401", "there is no listener"},
     [CODE_UNDEFINED_UPSTREAM] = {"E0402", "a listener names an upstream that is not defined, and that is no address"},
     [CODE_SAME_ADDRESS] = {"E0403", "two `bind` addresses are the same, or one covers the other"},
@@ -60,6 +62,7 @@ static const struct {
     [CODE_UNUSED_UPSTREAM] = {"W0501", "no listener uses an upstream"},
     [CODE_TIMEOUT_OFF] = {"W0502", "a timeout is off without which sessions may stay for ever"},
     [CODE_WITHOUT_SQPOLL] = {"W0503", "`io.sqpoll_cpu` is set, but `io.sqpoll` is not true"},
+    [CODE_NOBODY] = {"W0510", "`allow` and `deny` of a listener let nobody in"},
 };
 
 const char *code_number(enum code code) {

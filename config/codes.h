@@ -29,6 +29,7 @@ enum code {
     CODE_INCLUDE_NESTED,
     CODE_INCLUDE_TWICE,
     CODE_INCLUDES,
+    CODE_CIDR_FILE_SIZE,
     /* Keys. */
     CODE_KIND,
     CODE_MISSING_KEY,
@@ -56,6 +57,7 @@ enum code {
     CODE_VARIABLE_UNSET,
     CODE_VARIABLE,
     CODE_INCLUDE,
+    CODE_CIDR,
     /* Rules between keys. */
     CODE_NO_LISTENERS,
     CODE_UNDEFINED_UPSTREAM,
@@ -69,6 +71,7 @@ enum code {
     CODE_UNUSED_UPSTREAM,
     CODE_TIMEOUT_OFF,
     CODE_WITHOUT_SQPOLL,
+    CODE_NOBODY,
     CODES_COUNT,
 };
 

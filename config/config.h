@@ -4,6 +4,7 @@
 #define MOONRING_CONFIG_CONFIG_H
 
 #include "base/address.h"
+#include "base/admission.h"
 #include "base/log.h"
 
 #include <stdbool.h>
@@ -92,6 +93,11 @@ struct config_listener {
     struct config_timeouts timeouts;
     uint32_t connections_max; /* 0: off */
     struct config_tcp tcp;
+    const char *const *allow; /* each a block of IP addresses, or `file:` and the absolute path of a list of them */
+    size_t allow_count;
+    const char *const *deny;
+    size_t deny_count;
+    const struct admission *admission; /* what both come to; NULL: everybody may come in */
 };
 
 enum config_balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_RANDOM, BALANCE_FIRST };
@@ -166,6 +172,12 @@ struct config_file {
     const char *pattern; /* the files of the folder whose names match it, as fnmatch with FNM_PERIOD says; or NULL */
 };
 
+/* A file of addresses that listeners' rules name. */
+struct config_address_file {
+    const char *path; /* absolute */
+    uint64_t hash;    /* hash_add of its content */
+};
+
 struct config {
     const struct config_file *files; /* none when the text did not come from a file and includes none */
     size_t files_count;
@@ -174,6 +186,8 @@ struct config {
     size_t listeners_count;
     struct config_upstream *upstreams;
     size_t upstreams_count;
+    const struct config_address_file *address_files; /* each once */
+    size_t address_files_count;
     struct config_log log;
     struct config_process process;
     struct config_io io;

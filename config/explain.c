@@ -118,6 +118,8 @@ static const char *type_name(enum key_type type) {
     case KEY_PATTERN:
     case KEY_INCLUDE:
         return "path";
+    case KEY_CIDRS:
+        return "IP addresses";
     case KEY_PARAMS:
         return "parameters of a script";
     case KEY_SECTION:

@@ -39,6 +39,7 @@ static const struct {
     {"target", "^(stderr|stdout|file:.+)$", "stderr, stdout or file:PATH"},
     {"mode", "^0[0-7]{3}$", "four octal digits, in quotes"},
     {"module_path", "^[^?]*\\?[^?]*$", "a path with one ? in it"},
+    {"cidrs", "^(file:.+|[0-9A-Fa-f.:]+(/[0-9]{1,3})?)$", "an IP address, a block of them, or file:PATH of a list"},
     {"include_path", "^([^*?\\[]*/)?[^/]+$", "a path; only its last part may have wildcards"},
 };
 
@@ -143,6 +144,9 @@ static void write_value(struct json *json, const struct key *key) {
         return;
     case KEY_PATTERN:
         write_form(json, "module_path");
+        return;
+    case KEY_CIDRS:
+        write_form(json, "cidrs");
         return;
     case KEY_INCLUDE:
         write_form(json, "include_path");

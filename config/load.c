@@ -1,6 +1,7 @@
 /* From files to a configuration: which are read, in which order, and what becomes of them when something fails. */
 #include "config/load.h"
 
+#include "config/admission.h"
 #include "config/apply.h"
 #include "config/file.h"
 #include "config/include.h"
@@ -30,7 +31,7 @@ struct loading {
     struct tree_reader *reader;
     struct source main; /* the file that was named */
     const char *path;   /* where it was read; NULL: its text comes from no file */
-    struct bytes text;  /* of an included one */
+    struct bytes text;  /* of another one */
     struct loaded *loaded;
 };
 
@@ -103,15 +104,16 @@ static void loading_run(struct loading *loading) {
     bool complete;
     const struct node *tree = files_read(loading, &complete);
     root->config.folder = loading->main.folder;
-    root->config.files = loading->includes.files;
-    root->config.files_count = loading->includes.files_count;
     if (tree != NULL) {
         struct apply apply = {.kept = kept, .findings = &loading->findings, .root = root};
         apply_tree(&apply, tree);
         if (complete) { /* rules between keys would miss what stands in the files that are not there */
             validate_tree(&apply, tree);
+            admission_read(&apply, &loading->includes, &loading->text, tree);
         }
     }
+    root->config.files = loading->includes.files;
+    root->config.files_count = loading->includes.files_count;
 }
 
 static void report_memory(struct config_report *report, const char *name) {

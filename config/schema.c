@@ -214,6 +214,8 @@ static const struct key limits_keys[] = {
 };
 static const struct section limits_section = {.keys = limits_keys};
 
+static const struct key cidrs_key = {.name = "address", .type = KEY_CIDRS, .offset = 0, .size = sizeof(const char *)};
+
 static const struct key listener_keys[] = {
     {.name = "bind",
      .type = KEY_LIST,
@@ -236,6 +238,20 @@ static const struct key listener_keys[] = {
      ITEMS(config_listener, filters),
      .help = "scripts that see the sessions, in the order in which the client's bytes pass them; a plain path is short "
              "for a section with `lua` alone"},
+    {.name = "allow",
+     .type = KEY_VALUES,
+     .item = &cidrs_key,
+     ITEMS(config_listener, allow),
+     .single = true,
+     .help = "who may connect: IP addresses, blocks of them, or `file:PATH` of a list, one a line; everybody else is "
+             "closed at once. Of all blocks in `allow` and `deny` that hold the client's address the longest prefix "
+             "decides. Clients of unix sockets are not asked"},
+    {.name = "deny",
+     .type = KEY_VALUES,
+     .item = &cidrs_key,
+     ITEMS(config_listener, deny),
+     .single = true,
+     .help = "who may not, in the same way; a block in both lists is denied. Without `allow`, everybody else may"},
     {.name = "timeouts",
      .type = KEY_SECTION,
      .section = &timeouts_section,

@@ -35,6 +35,7 @@ enum key_type {
     KEY_UPSTREAM, /* a name or an address; resolve.h makes it an index */
     KEY_SCRIPT,   /* a path; fills a struct config_filter */
     KEY_PATTERN,  /* a path with one `?`; stored absolute */
+    KEY_CIDRS,    /* a block of IP addresses, or `file:PATH` of a list; stored as text: admission.h reads it */
     KEY_INCLUDE,  /* a path, wildcards in its last part: include.h reads it */
     KEY_PARAMS,   /* a map of anything; fills a struct config_value */
     KEY_SECTION,

@@ -1,6 +1,7 @@
 #include "config/value.h"
 
 #include "base/check.h"
+#include "base/cidr.h"
 #include "base/units.h"
 #include "config/include.h"
 #include "config/nearest.h"
@@ -237,6 +238,30 @@ static bool read_include(const struct value_reader *reader, const struct key *ke
     if (!include_is_allowed(text)) {
         problem_quote(problem, CODE_INCLUDE, text, "has a wildcard in the name of a folder");
         return error_set(&problem->hint, "only the name of the file may have some");
+    }
+    store_text(key, record, keep_text(reader, text));
+    return true;
+}
+
+static bool read_cidrs(const struct value_reader *reader, const struct key *key, const char *text, void *record,
+                       struct value_problem *problem) {
+    struct cidr cidr;
+    struct error error;
+    if (!text_has_size(text, VALUE_PATH_SIZE_MAX, problem)) {
+        return false;
+    }
+    const char *path = text + strlen("file:");
+    if (text_begins(text, "file:") && path[0] != 0) {
+        store_text(key, record, keep_path(reader, "file:", path));
+        return true;
+    }
+    if (text[strspn(text, "0123456789abcdefABCDEF:./")] != 0) {
+        problem_quote(problem, CODE_CIDR, text, "is not a block of IP addresses");
+        return text[0] == '/' ? error_set(&problem->hint, "write \"file:%.100s\"", text)
+                              : problem_hint_type(problem, key);
+    }
+    if (!cidr_parse(&cidr, text, &error)) {
+        return problem_from(problem, CODE_CIDR, &error);
     }
     store_text(key, record, keep_text(reader, text));
     return true;
@@ -484,6 +509,8 @@ bool value_read(const struct value_reader *reader, const struct key *key, const 
         return read_script(reader, text, record, problem);
     case KEY_PATTERN:
         return read_pattern(reader, key, text, record, problem);
+    case KEY_CIDRS:
+        return read_cidrs(reader, key, text, record, problem);
     case KEY_INCLUDE:
         return read_include(reader, key, text, record, problem);
     case KEY_PARAMS:
@@ -560,6 +587,7 @@ static void write_value(const struct key *key, const void *record, const struct 
     case KEY_TEXT:
     case KEY_NAME:
     case KEY_PATTERN:
+    case KEY_CIDRS:
     case KEY_INCLUDE:
         write_text(load_text(key, record), out);
         return;
@@ -663,6 +691,9 @@ static void describe_type(const struct key *key, struct bytes *out) {
         return;
     case KEY_PATTERN:
         bytes_append_text(out, "a path with one \"?\" in it, like \"lib/?.lua\"");
+        return;
+    case KEY_CIDRS:
+        bytes_append_text(out, "an IP address, a block like \"10.0.0.0/8\" or \"file:PATH\"");
         return;
     case KEY_INCLUDE:
         bytes_append_text(out, "a path like \"conf.d/*.yaml\"");

@@ -13,7 +13,7 @@ static unsigned ip_bits(const struct cidr_ip *ip) {
     return ip->v6 ? 128 : 32;
 }
 
-static int ip_compare(const struct cidr_ip *a, const struct cidr_ip *b) {
+int cidr_compare_ip(const struct cidr_ip *a, const struct cidr_ip *b) {
     if (a->v6 != b->v6) {
         return a->v6 ? 1 : -1;
     }
@@ -23,18 +23,28 @@ static int ip_compare(const struct cidr_ip *a, const struct cidr_ip *b) {
     return (a->low > b->low) - (a->low < b->low);
 }
 
+static struct cidr_ip ip_of_v4(struct in_addr address) {
+    return (struct cidr_ip){.low = be32toh(address.s_addr)};
+}
+
+static struct cidr_ip ip_of_v6(const struct in6_addr *address) {
+    uint64_t halves[2];
+    memcpy(halves, address, sizeof(halves));
+    return (struct cidr_ip){.v6 = true, .high = be64toh(halves[0]), .low = be64toh(halves[1])};
+}
+
 /* Takes an IPv6 address for what it is, also if it stands for an IPv4 one. */
 static bool ip_read(struct cidr_ip *ip, const char *text) {
     struct in_addr v4;
     if (inet_pton(AF_INET, text, &v4) == 1) {
-        *ip = (struct cidr_ip){.low = be32toh(v4.s_addr)};
+        *ip = ip_of_v4(v4);
         return true;
     }
-    uint64_t halves[2];
-    if (inet_pton(AF_INET6, text, halves) != 1) {
+    struct in6_addr v6;
+    if (inet_pton(AF_INET6, text, &v6) != 1) {
         return false;
     }
-    *ip = (struct cidr_ip){.v6 = true, .high = be64toh(halves[0]), .low = be64toh(halves[1])};
+    *ip = ip_of_v6(&v6);
     return true;
 }
 
@@ -63,6 +73,32 @@ bool cidr_parse_ip(struct cidr_ip *ip, const char *text) {
         ip_unmap(ip);
     }
     return true;
+}
+
+bool cidr_ip_of(struct cidr_ip *ip, const struct address *address) {
+    if (address->length == 0 || (address_family(address) != AF_INET && address_family(address) != AF_INET6)) {
+        return false;
+    }
+    if (address_family(address) == AF_INET) {
+        *ip = ip_of_v4(address->v4.sin_addr);
+        return true;
+    }
+    *ip = ip_of_v6(&address->v6.sin6_addr);
+    if (ip_is_mapped(ip)) {
+        ip_unmap(ip);
+    }
+    return true;
+}
+
+bool cidr_next_ip(struct cidr_ip *ip) {
+    if (!ip->v6) {
+        bool last = ip->low == UINT32_MAX;
+        *ip = (struct cidr_ip){.v6 = last, .low = last ? 0 : ip->low + 1};
+        return true;
+    }
+    ip->low++;
+    ip->high += ip->low == 0;
+    return ip->low != 0 || ip->high != 0;
 }
 
 /* The last `bits` bits of 64, or all. */
@@ -113,7 +149,7 @@ bool cidr_parse(struct cidr *cidr, const char *text, struct error *error) {
         return error_set(error, "\"%.64s\": the number behind the slash is 0 to %u", text, ip_bits(&ip));
     }
     cidr_spread(cidr, &ip, ip_bits(&ip) - length);
-    if (ip_compare(&cidr->first, &ip) != 0) {
+    if (cidr_compare_ip(&cidr->first, &ip) != 0) {
         return cidr_refuse_bits(cidr, text, length, error);
     }
     if (ip_is_mapped(&ip) && length >= 96) {
@@ -127,8 +163,8 @@ bool cidr_parse(struct cidr *cidr, const char *text, struct error *error) {
 static int cidr_compare(const void *a, const void *b) {
     const struct cidr *left = a;
     const struct cidr *right = b;
-    int order = ip_compare(&left->first, &right->first);
-    return order != 0 ? order : ip_compare(&right->last, &left->last);
+    int order = cidr_compare_ip(&left->first, &right->first);
+    return order != 0 ? order : cidr_compare_ip(&right->last, &left->last);
 }
 
 size_t cidr_sort(struct cidr *cidrs, size_t count) {
@@ -139,7 +175,7 @@ size_t cidr_sort(struct cidr *cidrs, size_t count) {
     size_t last = 0;
     for (size_t index = 1; index < count; index++) {
         /* Two blocks lie one in the other or apart. */
-        if (ip_compare(&cidrs[index].first, &cidrs[last].last) > 0) {
+        if (cidr_compare_ip(&cidrs[index].first, &cidrs[last].last) > 0) {
             cidrs[++last] = cidrs[index];
         }
     }
@@ -151,9 +187,9 @@ bool cidr_contains(const struct cidr *cidrs, size_t count, const struct cidr_ip 
     while (count > 0) {
         size_t half = count / 2;
         const struct cidr *middle = &cidrs[from + half];
-        if (ip_compare(ip, &middle->first) < 0) {
+        if (cidr_compare_ip(ip, &middle->first) < 0) {
             count = half;
-        } else if (ip_compare(ip, &middle->last) <= 0) {
+        } else if (cidr_compare_ip(ip, &middle->last) <= 0) {
             return true;
         } else {
             from += half + 1;

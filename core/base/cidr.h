@@ -3,6 +3,7 @@
 #ifndef MOONRING_BASE_CIDR_H
 #define MOONRING_BASE_CIDR_H
 
+#include "base/address.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -23,6 +24,12 @@ struct cidr {
 
 /* Reads `10.0.0.1` or `::1`, without a zone (`%eth0`). */
 bool cidr_parse_ip(struct cidr_ip *ip, const char *text);
+/* That of a socket address; false: it is none of an IP. */
+bool cidr_ip_of(struct cidr_ip *ip, const struct address *address);
+/* Below 0, 0 or above: a stands before b, is b, stands behind it. IPv4 addresses stand before IPv6 ones. */
+int cidr_compare_ip(const struct cidr_ip *a, const struct cidr_ip *b);
+/* Goes on to the address behind; false: it was the last one. */
+bool cidr_next_ip(struct cidr_ip *ip);
 /* Reads such an address, or one with the length of its prefix behind a slash. Bits behind the prefix must be 0. */
 bool cidr_parse(struct cidr *cidr, const char *text, struct error *error);
 

@@ -32,6 +32,8 @@ const char *close_reason_name(enum close_reason reason) {
         return "timeout_send_stall";
     case CLOSE_TIMEOUT_LIFETIME:
         return "timeout_lifetime";
+    case CLOSE_DENIED:
+        return "denied";
     case CLOSE_NO_SERVER:
         return "no_server";
     case CLOSE_UPSTREAM_FULL:
@@ -66,6 +68,7 @@ const char *close_reason_ended_by(enum close_reason reason) {
     case CLOSE_TIMEOUT_HALF_CLOSE:
     case CLOSE_TIMEOUT_SEND_STALL:
     case CLOSE_TIMEOUT_LIFETIME:
+    case CLOSE_DENIED:
     case CLOSE_NO_SERVER:
     case CLOSE_UPSTREAM_FULL:
     case CLOSE_RETIRED:

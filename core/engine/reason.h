@@ -18,6 +18,7 @@ enum close_reason {
     CLOSE_TIMEOUT_HALF_CLOSE,
     CLOSE_TIMEOUT_SEND_STALL,
     CLOSE_TIMEOUT_LIFETIME,
+    CLOSE_DENIED,        /* allow and deny of the listener keep the client out */
     CLOSE_NO_SERVER,     /* every try failed */
     CLOSE_UPSTREAM_FULL, /* every server has its max_connections */
     CLOSE_RETIRED,       /* reloads have replaced its filters too often, or too long ago */

@@ -1,5 +1,6 @@
 #include "engine/session.h"
 
+#include "base/admission.h"
 #include "base/log.h"
 #include "engine/chain.h"
 
@@ -29,11 +30,15 @@ static bool session_has_filters(const struct session *session) {
     return settings_have_filters(session->settings);
 }
 
+static bool session_wants_peer(const struct session *session) {
+    const struct settings *settings = session->settings;
+    return settings->epoch->access_log != NULL || settings->admission != NULL || session_has_filters(session);
+}
+
 /* Asked for at once: a client that is gone has no address any more. */
 static void session_note_peer(struct session *session) {
     struct address address;
-    if ((session->settings->epoch->access_log == NULL && !session_has_filters(session)) ||
-        kernel_peer_address(session->client_end.fd, &address) < 0) {
+    if (!session_wants_peer(session) || kernel_peer_address(session->client_end.fd, &address) < 0) {
         return;
     }
     session->peer.family = (sa_family_t)address_family(&address);
@@ -75,9 +80,24 @@ static void session_ask_filters(struct session *session) {
     session_hurry(session);
 }
 
+/* Rules are about IP addresses: who may connect to a unix socket is a matter of its file's mode. A client that was gone
+ * before it could be asked has no address, and nothing to be let in for. */
+static bool session_is_denied(const struct session *session) {
+    const struct admission *admission = session->settings->admission;
+    if (admission == NULL || session->peer.family == AF_UNIX) {
+        return false;
+    }
+    struct address address;
+    struct cidr_ip ip;
+    session_peer(session, &address);
+    return !cidr_ip_of(&ip, &address) || !admission_allows(admission, &ip);
+}
+
 /* It is known who the client is: from here on it is judged, and served, as if it had connected just now. */
 static void session_admit(struct session *session) {
-    if (session_has_filters(session)) {
+    if (session_is_denied(session)) {
+        session_reset(session, CLOSE_DENIED);
+    } else if (session_has_filters(session)) {
         session_ask_filters(session);
     } else {
         session_connect(session);

@@ -18,5 +18,6 @@ void settings_init(struct settings *settings, const struct config_listener *list
         .tcp = settings_tcp(&listener->tcp),
         .upstream = has_upstream ? &upstreams[listener->upstream] : NULL,
         .upstream_index = has_upstream ? listener->upstream : 0,
+        .admission = listener->admission,
     };
 }

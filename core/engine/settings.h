@@ -15,8 +15,9 @@ struct settings {
     size_t index;         /* of its filters on each worker */
     struct config_timeouts timeouts;
     struct kernel_tcp_options tcp;
-    struct upstream *upstream; /* NULL: a filter decides */
-    size_t upstream_index;     /* of the worker's balance for it */
+    struct upstream *upstream;         /* NULL: a filter decides */
+    size_t upstream_index;             /* of the worker's balance for it */
+    const struct admission *admission; /* who may come in; NULL: everybody */
 };
 
 struct kernel_tcp_options settings_tcp(const struct config_tcp *config);

@@ -16,6 +16,26 @@ static void append_path(struct bytes *out, const char *folder, char sign, const 
     bytes_append_escaped(out, rest, strlen(rest));
 }
 
+static const struct config_address_file *find_address_file(const struct config *config, const char *path) {
+    for (size_t i = 0; i < config->address_files_count; i++) {
+        if (strcmp(config->address_files[i].path, path) == 0) {
+            return &config->address_files[i];
+        }
+    }
+    return NULL;
+}
+
+/* Which files there are stands in the listeners' rules. */
+static void compare_address_files(const struct config *before, const struct config *next, struct bytes *out) {
+    for (size_t i = 0; i < next->address_files_count; i++) {
+        const struct config_address_file *file = &next->address_files[i];
+        const struct config_address_file *old = find_address_file(before, file->path);
+        if (old != NULL && old->hash != file->hash) {
+            append_path(out, next->folder, '~', file->path);
+        }
+    }
+}
+
 static void compare_files(const struct generation *before, const struct generation *next, struct bytes *out) {
     const char *folder = next->config->folder;
     for (size_t i = 0; i < next->files.count; i++) {
@@ -108,6 +128,7 @@ bool generation_differs(const struct generation *before, const struct generation
     bytes_init(&changes);
     config_diff(before->config, next->config, out);
     compare_files(before, next, &changes);
+    compare_address_files(before->config, next->config, &changes);
     append_kind(out, begin, "files", &changes);
     compare_addresses(before, next, &changes);
     append_kind(out, begin, "addresses", &changes);

@@ -309,6 +309,9 @@ static void judge_reason(const struct judge *judge, const struct config_listener
             judge_refuse_reason(client, reason, "no server has a limit");
         }
         break;
+    case CLOSE_DENIED:
+        judge_refuse_reason(client, reason, "there are no rules");
+        break;
     case CLOSE_RETIRED:
         judge_refuse_reason(client, reason, "nothing is reloaded");
         break;

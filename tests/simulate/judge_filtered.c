@@ -383,6 +383,9 @@ static void judge_reason(const struct judge *judge, const struct passage *passag
     case CLOSE_NO_SERVER:
         refuse_unless(record->connect_us < 0, passage, reason, "it was connected");
         break;
+    case CLOSE_DENIED:
+        refuse_unless(false, passage, reason, "there are no rules");
+        break;
     case CLOSE_UPSTREAM_FULL:
         refuse_unless(has_full_server(judge), passage, reason, "no server has a limit");
         break;

@@ -108,11 +108,11 @@ Test(gallery, every_wrong_file_gives_exactly_its_report, .timeout = 60) {
     gallery_free(entries, count);
 }
 
-/* These need files that are too large to be read by people, too many or not there: load_test.c, include_test.c and
- * hostile_test.c. */
+/* These need files that are too large to be read by people, too many or not there: load_test.c, include_test.c,
+ * admission_test.c and hostile_test.c. */
 static bool code_needs_no_exhibit(enum code code) {
     return code == CODE_MEMORY || code == CODE_FILE_SIZE || code == CODE_SCALAR_SIZE || code == CODE_ANCHORS ||
-           code == CODE_INCLUDES;
+           code == CODE_INCLUDES || code == CODE_CIDR_FILE_SIZE;
 }
 
 static bool code_is_shown(enum code code, struct dirent **entries, size_t count) {
