@@ -310,8 +310,7 @@ static void judge_reason(const struct judge *judge, const struct config_listener
         }
         break;
     case CLOSE_DENIED:
-        judge_refuse_reason(client, reason, "there are no rules");
-        break;
+        break; /* judge_admission has looked into it */
     case CLOSE_RETIRED:
         judge_refuse_reason(client, reason, "nothing is reloaded");
         break;
@@ -369,6 +368,16 @@ static void judge_unpaired(const struct judge *judge, const struct actor *client
     }
 }
 
+static void judge_admission(const struct config_listener *listener, const struct actor *client,
+                            enum close_reason reason) {
+    struct cidr_ip ip;
+    bool is_denied =
+        listener->admission != NULL && cidr_ip_of(&ip, &client->address) && !admission_allows(listener->admission, &ip);
+    if (is_denied != (reason == CLOSE_DENIED)) {
+        judge_refuse_reason(client, reason, is_denied ? "it is denied" : "it may come in");
+    }
+}
+
 void judge_record(struct judge *judge, const struct access_record *record) {
     struct address address;
     struct error error;
@@ -384,7 +393,7 @@ void judge_record(struct judge *judge, const struct access_record *record) {
         return;
     }
     judge_refuse_late(judge, "max_lifetime", judge_started_ns(judge, record), listener->timeouts.max_lifetime_ms);
-    if (record->connect_us < 0) {
+    if (record->connect_us < 0 && reason != CLOSE_DENIED) {
         judge_connecting(judge, listener, record);
     }
     if (!address_parse(&address, record->client, false, &error) || address_is_unix(&address)) {
@@ -395,6 +404,7 @@ void judge_record(struct judge *judge, const struct access_record *record) {
         world_violation("a session's record names the client %s", record->client);
     }
     judge_verdict(client, reason);
+    judge_admission(listener, client, reason);
     judge_reason(judge, listener, client, record, reason);
     if (client->partner != NULL) {
         judge_verdict(client->partner, reason);

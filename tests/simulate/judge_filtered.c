@@ -384,7 +384,7 @@ static void judge_reason(const struct judge *judge, const struct passage *passag
         refuse_unless(record->connect_us < 0, passage, reason, "it was connected");
         break;
     case CLOSE_DENIED:
-        refuse_unless(false, passage, reason, "there are no rules");
+        refuse_unless(false, passage, reason, "it has met a filter");
         break;
     case CLOSE_UPSTREAM_FULL:
         refuse_unless(has_full_server(judge), passage, reason, "no server has a limit");

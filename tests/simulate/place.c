@@ -19,7 +19,7 @@ struct address address_unnamed(struct world *world, bool local) {
         return address;
     }
     address_any_v4(&address, world->next_port++);
-    address.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK + address_port(&address) % PLACE_NEIGHBOURS);
     return address;
 }
 

@@ -13,6 +13,9 @@
 
 struct world;
 
+/* Whoever connects does it from one of so many addresses, 127.0.0.1 being the first. */
+enum { PLACE_NEIGHBOURS = 8 };
+
 /* What becomes of one who asks to connect. */
 enum place_answer { PLACE_ACCEPTS, PLACE_REFUSES, PLACE_IGNORES, PLACE_UNREACHABLE };
 typedef enum place_answer place_answer_fn(void *holder);

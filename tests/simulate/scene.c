@@ -192,6 +192,29 @@ static void scene_draw_filters(struct scene *scene, enum scene_filters filters, 
     }
 }
 
+static void rules_draw(struct rules *rules, struct random *random) {
+    size_t count = 0;
+    for (unsigned neighbour = 0; neighbour < PLACE_NEIGHBOURS; neighbour++) {
+        struct cidr_ip ip = {.low = INADDR_LOOPBACK + neighbour};
+        if (random_chance(random, 300)) {
+            rules->items[count++] = (struct admission_rule){.cidr = {.first = ip, .last = ip}};
+        }
+    }
+    admission_init(&rules->admission, true, rules->items, count, rules->turns);
+}
+
+/* Apart from the rest, too. */
+static void scene_draw_rules(struct scene *scene) {
+    struct random random;
+    random_init(&random, scene->world.seed ^ 0xde11ed);
+    for (size_t i = 0; i < scene->listeners_count; i++) {
+        if (random_chance(&random, 100)) {
+            rules_draw(&scene->rules[i], &random);
+            scene->listeners[i].admission = &scene->rules[i].admission;
+        }
+    }
+}
+
 void scene_draw(struct scene *scene, uint64_t seed, enum scene_filters filters, const struct filter_calls *calls) {
     struct random random;
     random_init(&random, ~seed); /* not the world's own numbers */
@@ -214,5 +237,6 @@ void scene_draw(struct scene *scene, uint64_t seed, enum scene_filters filters, 
         scene_make_bulk(scene, &random);
     }
     scene_draw_filters(scene, filters, calls);
+    scene_draw_rules(scene);
     manners_limit(&scene->manners, scene->world.window_min);
 }

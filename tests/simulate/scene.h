@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "host.h"
 #include "part.h"
+#include "place.h"
 #include "random.h"
 #include "world.h"
 
@@ -16,6 +17,13 @@ enum scene_end {
     SCENE_CLOSES             /* and has to close its sessions at once */
 };
 
+/* Some of the neighbours from whom clients connect are denied. */
+struct rules {
+    struct admission admission;
+    struct admission_rule items[PLACE_NEIGHBOURS];
+    struct cidr_ip turns[2 * PLACE_NEIGHBOURS];
+};
+
 /* Which scenes have filters. */
 enum scene_filters { FILTERS_SOMETIMES, FILTERS_NEVER, FILTERS_ALWAYS };
 
@@ -25,6 +33,7 @@ struct scene {
     struct config_listener listeners[SCENE_LISTENERS_MAX];
     struct config_bind binds[SCENE_LISTENERS_MAX][SCENE_BINDS_MAX];
     struct parts parts[SCENE_LISTENERS_MAX]; /* the filters of each listener */
+    struct rules rules[SCENE_LISTENERS_MAX]; /* who is denied */
     bool has_filters;
     size_t listeners_count;
     struct config_upstream upstreams[SCENE_UPSTREAMS_MAX];

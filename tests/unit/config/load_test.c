@@ -379,14 +379,15 @@ Test(load, names_the_origins_of_a_text_that_was_made, .timeout = 10) {
     struct config_report report;
     config_report_init(&report);
     cr_expect_null(config_load_made(text, strlen(text), "command line", origins, 4, &report));
-    cr_expect_str_eq(report.text.data, "command line: --listen: error[E0306]: address: \"*:80\" is not an address\n"
-                                       "      = write \":80\" for every address of this machine\n"
-                                       "command line: --listen: error[E0403]: \":1\" is bound twice\n"
-                                       "command line: --listen: note: the other one\n"
-                                       "command line: --to: error[E0306]: upstream: 99999 is not a port (1-65535)\n"
-                                       "command line: error[E0203]: unknown key \"x\" in listener \"web\"\n"
-                                       "      = known here: bind, upstream, filters, timeouts, limits, tcp\n"
-                                       "4 errors: nothing was applied\n");
+    cr_expect_str_eq(report.text.data,
+                     "command line: --listen: error[E0306]: address: \"*:80\" is not an address\n"
+                     "      = write \":80\" for every address of this machine\n"
+                     "command line: --listen: error[E0403]: \":1\" is bound twice\n"
+                     "command line: --listen: note: the other one\n"
+                     "command line: --to: error[E0306]: upstream: 99999 is not a port (1-65535)\n"
+                     "command line: error[E0203]: unknown key \"x\" in listener \"web\"\n"
+                     "      = known here: bind, upstream, filters, allow, deny, timeouts, limits, tcp\n"
+                     "4 errors: nothing was applied\n");
     config_report_finish(&report);
 }
 

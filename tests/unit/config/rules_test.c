@@ -127,7 +127,7 @@ Test(rules, keys_of_later_features_are_unknown, .timeout = 10) {
         snprintf(text, sizeof(text), LOADING_SMALL "%s\n", keys[index]);
         cr_expect(loading_fails_with(text, "E0203", "unknown key"));
     }
-    static const char *const listener_keys[] = {"routes", "proxy_protocol", "allow", "deny"};
+    static const char *const listener_keys[] = {"routes", "proxy_protocol"};
     for (size_t index = 0; index < sizeof(listener_keys) / sizeof(listener_keys[0]); index++) {
         char text[512];
         snprintf(text, sizeof(text), "listeners:\n  a: {bind: ':1', upstream: 'x:1', %s: []}\n", listener_keys[index]);
