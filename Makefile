@@ -43,8 +43,8 @@ BASE    := $(wildcard core/base/*.c)
 PROTOCOL := $(wildcard core/protocol/*.c)
 CONFIG  := $(wildcard config/*.c)
 LUA     := $(wildcard lua/*.c)
-# The seam: ring.c and kernel.c are what a fake stands in for (tests/simulate).
-SEAM    := core/engine/ring.c core/engine/kernel.c
+# The seam: ring.c, with spin.c, and kernel.c are what a fake stands in for (tests/simulate).
+SEAM    := core/engine/ring.c core/engine/kernel.c core/engine/spin.c
 ENGINE  := $(filter-out $(SEAM),$(wildcard core/engine/*.c))
 PROGRAM := $(filter-out core/program/main.c,$(wildcard core/program/*.c))
 LIBRARY := $(BASE) $(PROTOCOL) $(CONFIG) $(ENGINE) $(SEAM) $(LUA) $(PROGRAM)

@@ -498,7 +498,7 @@ static const struct key io_keys[] = {
      OFF,
      .fallback = "off",
      .fixed = true,
-     .help = "how long a worker spins before it waits: shorter delays for more CPU time"},
+     .help = "how long a worker looks for work before it sleeps, while that costs no more CPU time: shorter delays"},
     {.name = NULL},
 };
 static const struct section io_section = {.keys = io_keys};

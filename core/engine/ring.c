@@ -1,5 +1,6 @@
 #include "engine/ring.h"
 
+#include "engine/spin.h"
 #include "engine/uring.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BUFFER_GROUP = 0 };
@@ -18,9 +20,7 @@ struct ring {
     struct ring_features features;
     struct ring_counters counters;
     bool sqpoll;
-    uint64_t busy_poll_ns;
-    uint32_t spins_to_skip; /* busy polling pauses while it does not pay */
-    uint32_t spins_failed;
+    struct spin spin;
 
     /* The receive buffers. The kernel takes them in the order in which they were given. */
     struct io_uring_buf_ring *buffers; /* ours, mapped; shared with the kernel */
@@ -151,7 +151,7 @@ static struct ring *ring_open(const struct ring_options *options, struct error *
         return NULL;
     }
     ring->sqpoll = options->sqpoll;
-    ring->busy_poll_ns = options->busy_poll_us * 1000;
+    spin_init(&ring->spin, options->busy_poll_us * 1000, kernel_now_ns());
     ring->buffers_count = options->buffers_count;
     ring->buffer_size = options->buffer_size;
     if (!buffers_open(ring, error)) {
@@ -443,26 +443,18 @@ static bool ring_has_work(const struct ring *ring) {
     return io_uring_cq_ready(&ring->uring) > 0 || (IO_URING_READ_ONCE(*ring->uring.sq.kflags) & wanted) != 0;
 }
 
-/* Looks for work without sleeping for a while. A spin that finds nothing is repeated ever more rarely (after 8
- * failures in a row only each 2nd wait, then each 4th, ... 64th), so that an idle or evenly paced load pays little. */
+/* Looks for work without sleeping for a while. */
 static bool ring_spin(struct ring *ring) {
-    if (ring->spins_to_skip > 0) {
-        ring->spins_to_skip--;
-        return false;
-    }
-    uint64_t end_ns = kernel_now_ns() + ring->busy_poll_ns;
+    uint64_t end_ns = kernel_now_ns() + ring->spin.duration_ns;
     do {
         for (int i = 0; i < 16; i++) {
             if (ring_has_work(ring)) {
                 counter_add(&ring->counters.spins, 1);
-                ring->spins_failed = 0;
                 return true;
             }
             __builtin_ia32_pause();
         }
     } while (kernel_now_ns() < end_ns);
-    ring->spins_failed += ring->spins_failed < 14 ? 1 : 0;
-    ring->spins_to_skip = ring->spins_failed > 8 ? 1U << (ring->spins_failed - 8) : 0;
     return false;
 }
 
@@ -487,6 +479,18 @@ static void ring_poke(struct ring *ring) {
     check(result >= 0 || result == -EBUSY || result == -EAGAIN || result == -EINTR);
 }
 
+static uint64_t thread_cpu_ns(void) {
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000U + (uint64_t)used.tv_nsec;
+}
+
+static void ring_judge_spin(struct ring *ring, uint64_t now_ns) {
+    const struct spin_sample sample = {
+        .now_ns = now_ns, .cpu_ns = thread_cpu_ns(), .completions = counter_read(&ring->counters.completions)};
+    spin_next_window(&ring->spin, &sample);
+}
+
 void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us) {
     counter_add(&ring->counters.turns, 1);
     if ((IO_URING_READ_ONCE(*ring->uring.sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0) {
@@ -495,7 +499,7 @@ void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us) {
     bool pending = io_uring_sq_ready(&ring->uring) > 0;
     if (timeout_us == 0) {
         ring_poke(ring);
-    } else if (ring->busy_poll_ns > 0) {
+    } else if (spin_is_on(&ring->spin)) {
         if (pending) {
             ring_poke(ring);
         }
@@ -514,8 +518,12 @@ void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us) {
     } else {
         ring_wait(ring, timeout_us);
     }
-    *now_us = kernel_now_ns() / 1000;
+    uint64_t now_ns = kernel_now_ns();
+    *now_us = now_ns / 1000;
     ring_dispatch(ring);
+    if (spin_is_due(&ring->spin, now_ns)) {
+        ring_judge_spin(ring, now_ns);
+    }
 }
 
 /* --- buffers ---------------------------------------------------------------------------------------------------- */

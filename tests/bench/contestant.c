@@ -65,6 +65,11 @@ static const struct contestant contestants[] = {
      .about = "one worker, access log to a file, all else as it comes",
      .config = MOONRING_CONFIG("", ""),
      .contest = CONTEST_BOTH},
+    {.name = "moonring-spin",
+     MOONRING,
+     .about = "the same with io.busy_poll: 20us",
+     .config = MOONRING_CONFIG("io: {busy_poll: 20us}\n", ""),
+     .spins = true},
     {.name = "moonring-route",
      MOONRING,
      .about = "with a Lua filter that has only a route hook",
@@ -105,6 +110,11 @@ static const struct contestant contestants[] = {
      .about = "mode tcp, nbthread 1, tune.bufsize 16384 (its default), no log",
      .config = HAPROXY_CONFIG("16384", "", "", ""),
      .contest = CONTEST_BOTH},
+    {.name = "haproxy-spin",
+     HAPROXY,
+     .about = "the same with busy-polling: it never sleeps",
+     .config = HAPROXY_CONFIG("16384", "  busy-polling\n", "", ""),
+     .spins = true},
     {.name = "haproxy-empty",
      HAPROXY,
      .about = "the same with a Lua filter whose tcp_payload does nothing",
@@ -163,7 +173,7 @@ static const struct contestant contestants[] = {
      .about = "the same, asks for 20 us before it sleeps",
      .config = "",
      .arguments = {"@LISTEN@", "@SERVER@", "20us"},
-     .only_named = true},
+     .spins = true},
     {.name = "direct",
      .about = "no proxy: what the load generator itself can do",
      .contest = CONTEST_BOTH,
@@ -181,6 +191,9 @@ const struct contestant *contestant_at(size_t index) {
 
 bool contestant_takes_part(const struct contestant *contestant, const struct workload *workload) {
     bool in_contest = contestant->contest == CONTEST_BOTH || contestant->contest == workload->contest;
+    if (contestant->spins && !workload->has_pauses) {
+        return false;
+    }
     return in_contest && workload->plan.message_size >= contestant->message_size_min;
 }
 

@@ -25,6 +25,7 @@ struct contestant {
     const char *unfiltered;  /* the contestant that has everything of this one but the filter; NULL: it has none */
     bool one_way;            /* the filter sees the client's bytes only */
     size_t message_size_min; /* it takes part where messages are at least that large */
+    bool spins;              /* looks for work for a while before it sleeps; takes part where has_pauses */
     bool only_named;         /* left out unless --contestants names it */
 };
 

@@ -59,6 +59,11 @@ struct load {
     size_t wanted;
     size_t opened;
     size_t busy; /* clients with a request, a message or a connection under way */
+    /* A paced load only: clients without a request, the longest idle first, and when the next one is to begin. */
+    struct endpoint **idle; /* ours; a ring of plan.sessions */
+    size_t idle_first;
+    size_t idle_count;
+    uint64_t due_ns;
     uint64_t bytes_sent;
     uint64_t bytes_received;
     struct load_counts counts;
@@ -163,9 +168,9 @@ static void client_connected(struct load *load, struct endpoint *client, int res
     client_send(load, client);
 }
 
-static void client_begin(struct load *load, struct endpoint *client) {
+static void client_begin(struct load *load, struct endpoint *client, uint64_t begin_ns) {
     load->busy++;
-    client->started_ns = load->now_ns;
+    client->started_ns = begin_ns;
     switch (load->plan.kind) {
     case LOAD_CHURN:
         client_connect(load, client);
@@ -179,13 +184,38 @@ static void client_begin(struct load *load, struct endpoint *client) {
     }
 }
 
+static bool load_is_paced(const struct load *load) {
+    return load->plan.requests_per_s > 0;
+}
+
+/* Begins with the next unit of work, or waits for its turn. */
+static void client_next(struct load *load, struct endpoint *client) {
+    if (load_is_paced(load)) {
+        load->idle[(load->idle_first + load->idle_count) % load->plan.sessions] = client;
+        load->idle_count++;
+    } else {
+        client_begin(load, client, load->now_ns);
+    }
+}
+
+/* What is due begins. When a proxy is late and no client is idle, what is due waits, and that counts as its latency. */
+static void load_pace(struct load *load) {
+    uint64_t distance_ns = 1000000000 / load->plan.requests_per_s;
+    for (; load->idle_count > 0 && load->due_ns <= load->now_ns; load->due_ns += distance_ns) {
+        struct endpoint *client = load->idle[load->idle_first];
+        load->idle_first = (load->idle_first + 1) % load->plan.sessions;
+        load->idle_count--;
+        client_begin(load, client, load->due_ns);
+    }
+}
+
 /* The client's unit of work is done: counts it and begins the next one. */
 static void client_done(struct load *load, struct endpoint *client) {
     histogram_add(&load->counts.latency, load->now_ns - client->started_ns);
     load->counts.units++;
     load->busy--;
     if (load->state == LOAD_RUNNING) {
-        client_begin(load, client);
+        client_next(load, client);
     }
 }
 
@@ -214,7 +244,7 @@ static void client_ended(struct load *load, struct endpoint *client) {
 static void client_go_on(struct load *load, struct endpoint *client) {
     bool has_room = load->plan.under_way_max == 0 || client->under_way < load->plan.under_way_max;
     if (load->state == LOAD_RUNNING && !client->is_sending && has_room) {
-        client_begin(load, client);
+        client_begin(load, client, load->now_ns);
     }
 }
 
@@ -385,14 +415,19 @@ static void load_complete(void *context, const struct wire_completion *completio
     }
 }
 
+/* A paced load looks all the time: a timer would be late. */
 static void load_turn(struct load *load) {
-    int result = wire_wait(&load->wire);
+    bool is_paced = load_is_paced(load) && load->state == LOAD_RUNNING;
+    int result = is_paced ? wire_look(&load->wire) : wire_wait(&load->wire);
     if (result < 0) {
         load_fail(load, "io_uring: %s", error_name(-result));
         return;
     }
     load->now_ns = clock_now_ns();
     wire_dispatch(&load->wire, load_complete, load);
+    if (is_paced) {
+        load_pace(load);
+    }
 }
 
 /* ---- phases */
@@ -422,9 +457,10 @@ bool load_open(struct load *load, uint16_t port, size_t sessions, struct error *
 
 static void load_start(struct load *load) {
     load->state = LOAD_RUNNING;
+    load->due_ns = load->now_ns;
     size_t clients = load->plan.kind == LOAD_CHURN ? load->plan.sessions : load->opened;
     for (size_t i = 0; i < clients; i++) {
-        client_begin(load, &load->clients[i]);
+        client_next(load, &load->clients[i]);
     }
 }
 
@@ -499,7 +535,8 @@ static bool load_make_endpoints(struct load *load, struct error *error) {
     load->servers_count = (size_t)limit.rlim_cur;
     load->servers = calloc(load->servers_count, sizeof *load->servers);
     load->clients = calloc(load->plan.sessions, sizeof *load->clients);
-    if (load->servers == NULL || load->clients == NULL ||
+    load->idle = calloc(load->plan.sessions, sizeof(struct endpoint *));
+    if (load->servers == NULL || load->clients == NULL || load->idle == NULL ||
         !pattern_init(&load->pattern, load->plan.messages, load->plan.message_size)) {
         return error_set(error, "no memory for %zu sessions", load->plan.sessions);
     }
@@ -552,5 +589,6 @@ void load_destroy(struct load *load) {
     pattern_finish(&load->pattern);
     free(load->clients);
     free(load->servers);
+    free(load->idle);
     free(load);
 }

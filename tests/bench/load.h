@@ -22,13 +22,15 @@ struct load_plan {
     enum load_kind kind;
     size_t sessions; /* at most (LOAD_BULK: 64); in LOAD_CHURN: connections at a time */
     size_t message_size;
-    size_t under_way_max; /* LOAD_BULK: bytes of a session that are sent and have not arrived; 0: no limit */
+    uint64_t requests_per_s; /* LOAD_EXCHANGE: begun at even distances, over all sessions; 0: each as soon as it can */
+    size_t under_way_max;    /* LOAD_BULK: bytes of a session that are sent and have not arrived; 0: no limit */
     enum pattern_kind messages;
 };
 
 struct load_counts {
     uint64_t units;           /* finished since load_counts_clear */
-    struct histogram latency; /* send to whole answer; in LOAD_CHURN connect to end of stream; none in LOAD_BULK */
+    struct histogram latency; /* send (paced: when it was due) to whole answer; in LOAD_CHURN connect to end of stream;
+                                 none in LOAD_BULK */
 };
 
 struct load; /* opaque: it holds a ring */

@@ -94,6 +94,11 @@ int wire_wait(struct wire *wire) {
     return result < 0 && result != -EINTR ? result : 0;
 }
 
+int wire_look(struct wire *wire) {
+    int result = io_uring_submit_and_get_events(&wire->ring);
+    return result < 0 && result != -EINTR ? result : 0;
+}
+
 void wire_dispatch(struct wire *wire, wire_done_fn *done, void *context) {
     unsigned head;
     unsigned count = 0;

@@ -50,6 +50,8 @@ void wire_send(struct wire *wire, int fd, const uint8_t *data, size_t size, uint
 
 /* Submits, and waits for a completion. Returns 0 or a negative error number. */
 int wire_wait(struct wire *wire);
+/* Submits, and looks what has completed, without waiting. Returns the same. */
+int wire_look(struct wire *wire);
 /* Calls `done` for each completion that is there. */
 void wire_dispatch(struct wire *wire, wire_done_fn *done, void *context);
 

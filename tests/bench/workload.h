@@ -26,6 +26,7 @@ struct workload {
     enum contest contest;
     struct load_plan plan;
     size_t rounds_times; /* as many rounds as the others, times this; 0 is 1 */
+    bool has_pauses;     /* a proxy sleeps between its requests, unless it spins: `spins` of contestants */
     bool only_full;      /* left out unless asked for: --full or --only */
 };
 

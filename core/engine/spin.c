@@ -1,0 +1,61 @@
+#include "engine/spin.h"
+
+enum {
+    STEADY_NS = 200 * 1000 * 1000,
+    TRIAL_NS = 4 * 1000 * 1000, /* of each way: 2 % of the time goes the wrong way */
+    COMPLETIONS_MIN = 16,       /* with fewer a trial says nothing but that hardly anything happens */
+    DEARER_MAX_PERCENT = 5,     /* what shorter delays may cost */
+};
+
+void spin_init(struct spin *spin, uint64_t duration_ns, uint64_t now_ns) {
+    *spin = (struct spin){
+        .duration_ns = duration_ns, .pays = true, .window = SPIN_STEADY, .window_end_ns = now_ns + STEADY_NS};
+}
+
+static uint64_t window_ns(enum spin_window window) {
+    switch (window) {
+    case SPIN_STEADY:
+        return STEADY_NS;
+    case SPIN_OTHER_WAY:
+    case SPIN_USUAL_WAY:
+        break;
+    }
+    return TRIAL_NS;
+}
+
+static void window_begin(struct spin *spin, enum spin_window window, const struct spin_sample *sample) {
+    spin->window = window;
+    spin->begin = *sample;
+    spin->window_end_ns = sample->now_ns + window_ns(window);
+}
+
+/* Is the CPU time of a completion, with spinning, at most a little above that without? */
+static bool trial_pays(const struct spin *spin, uint64_t usual_cpu_ns, uint64_t usual_completions) {
+    if (usual_completions < COMPLETIONS_MIN || spin->other_completions < COMPLETIONS_MIN) {
+        return false;
+    }
+    double usual = (double)usual_cpu_ns / (double)usual_completions;
+    double other = (double)spin->other_cpu_ns / (double)spin->other_completions;
+    double spinning = spin->pays ? usual : other;
+    double sleeping = spin->pays ? other : usual;
+    return spinning * 100 <= sleeping * (100 + DEARER_MAX_PERCENT);
+}
+
+void spin_next_window(struct spin *spin, const struct spin_sample *sample) {
+    uint64_t cpu_ns = sample->cpu_ns - spin->begin.cpu_ns;
+    uint64_t completions = sample->completions - spin->begin.completions;
+    switch (spin->window) {
+    case SPIN_STEADY:
+        window_begin(spin, SPIN_OTHER_WAY, sample);
+        break;
+    case SPIN_OTHER_WAY:
+        spin->other_cpu_ns = cpu_ns;
+        spin->other_completions = completions;
+        window_begin(spin, SPIN_USUAL_WAY, sample);
+        break;
+    case SPIN_USUAL_WAY:
+        spin->pays = trial_pays(spin, cpu_ns, completions);
+        window_begin(spin, SPIN_STEADY, sample);
+        break;
+    }
+}

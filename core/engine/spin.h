@@ -1,0 +1,44 @@
+/* Does it pay to look for work for a while before sleeping? A busy or a closed loop of requests gets its answer sooner
+ * and saves the cost of falling asleep and being woken; under an even load that leaves gaps, spinning only burns the
+ * CPU (37 instead of 19 us a request at 20,000 requests/s). Nobody can tell beforehand, so it is tried: from time to
+ * time the other way is taken for a moment, the usual one for another, and the CPU time of a completion decides. */
+#ifndef MOONRING_ENGINE_SPIN_H
+#define MOONRING_ENGINE_SPIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum spin_window { SPIN_STEADY, SPIN_OTHER_WAY, SPIN_USUAL_WAY };
+
+/* What a worker had used and done at some time. */
+struct spin_sample {
+    uint64_t now_ns;
+    uint64_t cpu_ns;
+    uint64_t completions;
+};
+
+struct spin {
+    uint64_t duration_ns; /* 0: never */
+    bool pays;            /* as the last trial found */
+    enum spin_window window;
+    uint64_t window_end_ns;
+    struct spin_sample begin; /* of the window */
+    uint64_t other_cpu_ns;    /* of the window before, which went the other way */
+    uint64_t other_completions;
+};
+
+/* Begins with spinning, until a trial says otherwise. */
+void spin_init(struct spin *spin, uint64_t duration_ns, uint64_t now_ns);
+
+static inline bool spin_is_on(const struct spin *spin) {
+    return spin->duration_ns > 0 && spin->pays == (spin->window != SPIN_OTHER_WAY);
+}
+
+/* The window is over: a sample is wanted. Cheap; for each turn. */
+static inline bool spin_is_due(const struct spin *spin, uint64_t now_ns) {
+    return spin->duration_ns > 0 && now_ns >= spin->window_end_ns;
+}
+
+void spin_next_window(struct spin *spin, const struct spin_sample *sample);
+
+#endif
