@@ -55,7 +55,7 @@ SCENARIO := $(wildcard tests/scenario/*.c)
 # promises (conformance.c) on the kernel itself.
 SIMULATION := $(filter-out %/main.c %_test.c tests/simulate/conformance%,$(wildcard tests/simulate/*.c)) \
               $(BASE) $(filter-out core/engine/access_log.c,$(ENGINE))
-SIMULATION_TESTS := $(wildcard tests/simulate/*_test.c) tests/simulate/conformance.c tests/support/thread_sanitizer.c
+SIMULATION_TESTS := $(wildcard tests/simulate/*_test.c) tests/simulate/conformance.c tests/support/sanitizer.c
 BENCH   := $(wildcard tests/bench/*.c)
 EPOLL_RELAY := $(wildcard tests/bench/epoll/*.c)
 
@@ -133,12 +133,11 @@ test: ## install what is missing and run every test
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/moonring $(TESTS)
 	@tests/run.sh $(TESTS)
 
-# One unit test at a time: with several, Criterion's own runner leaks 48 bytes and fails the run.
 asan: ## unit tests, simulator and scenarios under AddressSanitizer and UndefinedBehaviorSanitizer, with leaks
 	@.ci/install build test
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=asan $(SANITIZED:%=build/asan/%)
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=release build/release/tests/scenario-tests
-	@TEST_JOBS=1 tests/run.sh build/asan/tests/unit-tests build/asan/tests/simulator-tests
+	@tests/run.sh build/asan/tests/unit-tests build/asan/tests/simulator-tests
 	@MOONRING=build/asan/moonring TEST_FILTER='$(UNDER_ASAN)' tests/run.sh build/release/tests/scenario-tests
 SANITIZED = moonring tests/unit-tests tests/simulator-tests
 UNDER_ASAN = !(soak|fault|torture)/*

@@ -150,6 +150,7 @@ static struct runtime *filters_make_runtime(struct filters *filters, bool interp
                                                  .paths_count = lua->paths_count,
                                                  .memory_limit = lua->memory,
                                                  .budget_ms = (uint32_t)lua->budget_ms,
+                                                 .load_budget_ms = filters->options.load_budget_ms,
                                                  .full_libraries = lua->full_libraries,
                                                  .interpreted = interpreted},
                                       .worker = filters->options.worker,

@@ -24,8 +24,9 @@
 struct filters;
 
 struct filters_options {
-    uint32_t worker; /* its number */
-    bool trace;      /* a line in the log, at the level `trace`, for each entry of a hook */
+    uint32_t worker;         /* its number */
+    uint32_t load_budget_ms; /* of CPU time for each file; 0: SCRIPT_LOAD_BUDGET_MS */
+    bool trace;              /* a line in the log, at the level `trace`, for each entry of a hook */
 };
 
 /* Makes the filters of a worker. The configuration must outlive them. watch: of the calling thread. NULL: the report

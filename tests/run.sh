@@ -3,12 +3,11 @@
 #
 # The last line is `N passed, N failed`; exits 1 when a test failed, a program ended without its closing line, a
 # sanitizer reported something, or no test ran at all. Environment: TEST_FILTER='suite/name*' runs some of the tests,
-# TEST_JOBS=N so many at once (default: Criterion's, one per CPU).
+# TEST_JOBS=N so many at once (default: three for each CPU, since most of them wait most of the time).
 set -u -o pipefail
 
-options=(--color=never)
+options=(--color=never "-j${TEST_JOBS:-$((3 * $(nproc)))}")
 [ -z "${TEST_FILTER:-}" ] || options+=(--filter "$TEST_FILTER")
-[ -z "${TEST_JOBS:-}" ] || options+=("-j$TEST_JOBS")
 
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT

@@ -8,38 +8,48 @@ root=$(cd "$here/../../.." && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 seeds=100 # of 100 sessions
-missed=0
 
-cp -r "$root/Makefile" "$root/core" "$root/config" "$root/tests" "$scratch"
-build() {
-    make -s -j2 -C "$scratch" build/release/tests/simulator >"$scratch/build.log" 2>&1 || {
-        cat "$scratch/build.log"
-        exit 1
+build() { # TREE
+    make -s -j2 -C "$1" build/release/tests/simulator >"$1/build.log" 2>&1 || {
+        cat "$1/build.log"
+        return 1
     }
 }
-simulate() {
+simulate() { # TREE
     {
-        timeout 300 "$scratch/build/release/tests/simulator" --seed 1 --seeds $seeds >"$scratch/run.log" 2>&1
+        timeout 300 "$1/build/release/tests/simulator" --seed 1 --seeds $seeds >"$1/run.log" 2>&1
     } 2>/dev/null # the shell would tell of each crash
 }
 
-build
-simulate || {
+# Fails when the simulator does not find it.
+find_bug() { # PATCH
+    local name tree seed
+    name=$(basename "$1" .patch)
+    tree=$scratch/$name
+    cp -a "$scratch/clean" "$tree"
+    patch -s -p1 -d "$tree" <"$1"
+    build "$tree"
+    if simulate "$tree"; then
+        echo "MISSED $name"
+        return 1
+    fi
+    seed=$(sed -n 's/.*run it again: .*--seed \([0-9]*\).*/\1/p' "$tree/run.log" | head -n 1)
+    echo "found  $name, in seed ${seed:-?}: $(grep -m 1 -E 'violation|bug:' "$tree/run.log" || echo "it did not end")"
+    rm -rf "$tree"
+}
+
+# What the release build has made already need not be made again: the copies keep the times of the files.
+mkdir -p "$scratch/clean/build"
+cp -a "$root/Makefile" "$root/core" "$root/config" "$root/tests" "$scratch/clean"
+[ ! -d "$root/build/release" ] || cp -a "$root/build/release" "$scratch/clean/build"
+build "$scratch/clean"
+simulate "$scratch/clean" || {
     echo "without any bug the simulator finds something:"
-    tail -n 5 "$scratch/run.log"
+    tail -n 5 "$scratch/clean/run.log"
     exit 1
 }
 [ $# -gt 0 ] || set -- "$here"/*.patch
-for bug in "$@"; do
-    patch -s -p1 -d "$scratch" <"$bug"
-    build
-    if simulate; then
-        echo "MISSED $(basename "$bug" .patch)"
-        missed=$((missed + 1))
-    else
-        seed=$(sed -n 's/.*run it again: .*--seed \([0-9]*\).*/\1/p' "$scratch/run.log" | head -n 1)
-        echo "found  $(basename "$bug" .patch), in seed ${seed:-?}: $(grep -m 1 -E 'violation|bug:' "$scratch/run.log" || echo "it did not end")"
-    fi
-    patch -s -R -p1 -d "$scratch" <"$bug"
-done
-[ $missed -eq 0 ]
+export -f build simulate find_bug
+export scratch seeds
+# shellcheck disable=SC2016 # the inner bash expands it
+printf '%s\0' "$@" | xargs -0 -n 1 -P "$(nproc)" bash -euo pipefail -c 'find_bug "$1"' find_bug

@@ -51,7 +51,8 @@ struct config_filter *proxy_add(struct proxy *proxy, const char *name, const cha
 }
 
 static struct filters *proxy_load(struct proxy *proxy, struct config_report *report) {
-    const struct filters_options options = {.worker = proxy->worker, .trace = proxy->trace};
+    const struct filters_options options = {
+        .worker = proxy->worker, .load_budget_ms = proxy->load_budget_ms, .trace = proxy->trace};
     proxy->listener.upstream = proxy->without_upstream ? CONFIG_NO_UPSTREAM : 0;
     return filters_load(&proxy->config, &options, &proxy->workbench.watch, report);
 }

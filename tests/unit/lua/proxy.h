@@ -18,6 +18,7 @@ struct proxy {
     struct config_listener listener;
     struct config_filter filter_configs[PROXY_FILTERS_MAX];
     bool trace;
+    uint32_t load_budget_ms;
     bool without_upstream;
     uint32_t worker; /* its number */
     char paths[PROXY_FILTERS_MAX][512];

@@ -1,6 +1,7 @@
 #include "lua/script.h"
 
 #include "lua/libs.h"
+#include "tests/support/sanitizer.h"
 #include "tests/unit/lua/workbench.h"
 
 #include <criterion/criterion.h>
@@ -260,7 +261,7 @@ Test(script, survives_the_failure_of_any_allocation_of_its_life, .timeout = 120)
     workbench.options.budget_ms = 2000;
     uint64_t number = 1;
     while (workbench.options.fail_from = number, !survive(&workbench)) {
-        number++;
+        number += FAILURE_STEP;
     }
     cr_assert_gt(number, 3000);
     workbench_close(&workbench);

@@ -1,6 +1,7 @@
 #include "lua/values.h"
 
 #include "engine/ring.h"
+#include "tests/support/sanitizer.h"
 #include "tests/unit/lua/library.h"
 
 #include <criterion/criterion.h>
@@ -234,7 +235,7 @@ Test(values, survive_the_failure_of_any_allocation, .timeout = 120) {
     workbench.options.budget_ms = 2000;
     uint64_t number = 1;
     while (workbench.options.fail_from = number, !survive(&workbench)) {
-        number++;
+        number += FAILURE_STEP;
     }
     cr_assert_gt(number, 3000);
     workbench_close(&workbench);
