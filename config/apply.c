@@ -349,6 +349,7 @@ static void read_key(struct apply *apply, struct target target, const struct key
     case KEY_INTEGER:
     case KEY_DURATION:
     case KEY_SIZE:
+    case KEY_PERCENT:
     case KEY_WORD:
     case KEY_TEXT:
     case KEY_NAME:

@@ -50,6 +50,7 @@ static const struct {
     [CODE_VARIABLE_UNSET] = {"E0318", "a variable `${NAME}` is not set"},
     [CODE_VARIABLE] = {"E0319", "what begins with `$` is no variable, or has a value that no text may have"},
     [CODE_INCLUDE] = {"E0320", "a path to include has `*`, `?` or `[` in the name of a folder"},
+    [CODE_PERCENT] = {"E0323", "a value is not a percentage"},
     [CODE_CIDR] = {"E0330", "a value is neither an IP address nor a block of them like `10.0.0.0/8`"},
     [CODE_NO_LISTENERS] = {"E0401", "there is no listener"},
     [CODE_UNDEFINED_UPSTREAM] = {"E0402", "a listener names an upstream that is not defined, and that is no address"},

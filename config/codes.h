@@ -57,6 +57,7 @@ enum code {
     CODE_VARIABLE_UNSET,
     CODE_VARIABLE,
     CODE_INCLUDE,
+    CODE_PERCENT,
     CODE_CIDR,
     /* Rules between keys. */
     CODE_NO_LISTENERS,

@@ -114,6 +114,33 @@ struct config_server {
     bool backup;              /* used only when every other server is out */
 };
 
+/* Connects to each server from time to time. */
+struct config_health_check {
+    bool on;
+    uint64_t interval_ms;
+    uint64_t timeout_ms;
+    uint32_t rise; /* checks in a row that must pass until a server that is down is up, */
+    uint32_t fall; /* and that must fail until one that is up is down */
+};
+
+/* Takes out servers that sessions cannot connect to. */
+struct config_outlier_detection {
+    bool on;
+    uint32_t consecutive_failures;
+    uint64_t ejection_time_ms; /* the first one; later ones are longer */
+    uint32_t ejection_max;     /* percent of the upstream's servers */
+};
+
+/* What becomes of the sessions of a server that goes down. */
+enum config_server_down { SERVER_DOWN_KEEP, SERVER_DOWN_DRAIN, SERVER_DOWN_RESET };
+
+struct config_health {
+    struct config_health_check check;
+    struct config_outlier_detection outlier;
+    enum config_server_down on_server_down;
+    uint64_t slow_start_ms; /* how long a server that returns takes to its full share; 0: off */
+};
+
 struct config_upstream {
     struct config_place place;
     const char *name; /* of one made from a listener's `upstream: ADDR`: that address */
@@ -123,6 +150,7 @@ struct config_upstream {
     uint32_t retry_attempts;   /* tries in all, 1 to 16 */
     uint64_t retry_backoff_ms; /* wait before servers that were tried already are tried again */
     uint64_t connect_ms;       /* UINT64_MAX: not set here, the listener's connect_ms holds */
+    struct config_health health;
 };
 
 enum config_access_format { ACCESS_FORMAT_TEXT, ACCESS_FORMAT_JSON };

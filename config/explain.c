@@ -100,6 +100,8 @@ static const char *type_name(enum key_type type) {
         return "duration";
     case KEY_SIZE:
         return "size";
+    case KEY_PERCENT:
+        return "percentage";
     case KEY_WORD:
         return "word";
     case KEY_TEXT:
@@ -159,7 +161,7 @@ static void append_default(const struct found *found, struct bytes *out) {
 
 /* "": the type says it all. */
 static const char *field_of_values(const struct key *key) {
-    if (key->type == KEY_INTEGER || key->type == KEY_DURATION || key->type == KEY_SIZE) {
+    if (key->type == KEY_INTEGER || key->type == KEY_DURATION || key->type == KEY_SIZE || key->type == KEY_PERCENT) {
         return "range";
     }
     bool is_plain_section = key->type == KEY_MAP || (key->type == KEY_SECTION && key->word == NULL);

@@ -28,6 +28,7 @@ static const struct {
     {"variable", "\\$\\{[A-Za-z_][A-Za-z0-9_]*(:[-?][^}]*)?\\}",
      "holds what the environment says: ${NAME}, ${NAME:-DEFAULT} or ${NAME:?MESSAGE}"},
     {"duration", "^[1-9][0-9]*(us|ms|s|m|h|d)$", "a whole number and a unit: us ms s m h d"},
+    {"percent", "^([0-9]|[1-9][0-9]|100)%$", "a whole number from 0% to 100%"},
     {"size", "^[1-9][0-9]*(B|KiB|MiB|GiB|KB|MB|GB)$", "a whole number and a unit: B KiB MiB GiB, or KB MB GB"},
     {"digits", "^(0|[1-9][0-9]*)$", "a whole number in quotes"},
     {"name", "^" NAME "$", "1 to 64 letters, digits, _ - and ., neither - nor . in front"},
@@ -115,6 +116,9 @@ static void write_value(struct json *json, const struct key *key) {
         return;
     case KEY_SIZE:
         write_form(json, "size");
+        return;
+    case KEY_PERCENT:
+        write_form(json, "percent");
         return;
     case KEY_WORD:
         write_words(json, key->words);

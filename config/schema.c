@@ -350,6 +350,63 @@ static const struct key upstream_timeouts_keys[] = {
 };
 static const struct section upstream_timeouts_section = {.keys = upstream_timeouts_keys};
 
+static const struct key health_check_keys[] = {
+    {.name = "interval",
+     DURATION(config_upstream, health.check.interval_ms, MS, 10 * MS, DAY),
+     .fallback = "2s",
+     .help = "from one check of a server to the next, give or take a tenth"},
+    {.name = "timeout",
+     DURATION(config_upstream, health.check.timeout_ms, MS, MS, MINUTE),
+     .fallback = "1s",
+     .help = "how long a check may take; it has passed when the server is connected"},
+    {.name = "rise",
+     .type = KEY_INTEGER,
+     VALUE(config_upstream, health.check.rise),
+     .min = 1,
+     .max = 1000,
+     .fallback = "2",
+     .help = "checks in a row that must pass until a server that is down is up"},
+    {.name = "fall",
+     .type = KEY_INTEGER,
+     VALUE(config_upstream, health.check.fall),
+     .min = 1,
+     .max = 1000,
+     .fallback = "3",
+     .help = "checks in a row that must fail until a server that is up is down; the very first check of a server "
+             "decides alone"},
+    {.name = NULL},
+};
+static const struct section health_check_section = {.keys = health_check_keys};
+
+static const struct key outlier_detection_keys[] = {
+    {.name = "consecutive_failures",
+     .type = KEY_INTEGER,
+     VALUE(config_upstream, health.outlier.consecutive_failures),
+     .min = 1,
+     .max = 1000,
+     .fallback = "5",
+     .help = "sessions' connects in a row, over all workers, that must fail or time out until a server is ejected: it "
+             "gets no sessions"},
+    {.name = "ejection_time",
+     DURATION(config_upstream, health.outlier.ejection_time_ms, MS, MS, DAY),
+     .fallback = "30s",
+     .help = "for so long; twice as long each time it happens again soon after, up to eight times"},
+    {.name = "max_ejection",
+     .type = KEY_PERCENT,
+     VALUE(config_upstream, health.outlier.ejection_max),
+     .fallback = "50%",
+     .help = "servers of the upstream that may be ejected at one time, rounded down"},
+    {.name = NULL},
+};
+static const struct section outlier_detection_section = {.keys = outlier_detection_keys};
+
+static const char *const server_down_words[] = {
+    [SERVER_DOWN_KEEP] = "keep",
+    [SERVER_DOWN_DRAIN] = "drain",
+    [SERVER_DOWN_RESET] = "reset",
+    NULL,
+};
+
 static const struct key upstream_keys[] = {
     {.name = "servers",
      .type = KEY_LIST,
@@ -366,6 +423,35 @@ static const struct key upstream_keys[] = {
              "answers"},
     {.name = "retry", .type = KEY_SECTION, .section = &retry_section},
     {.name = "timeouts", .type = KEY_SECTION, .section = &upstream_timeouts_section},
+    {.name = "health_check",
+     .type = KEY_SECTION,
+     .section = &health_check_section,
+     VALUE(config_upstream, health.check.on),
+     OFF,
+     .fallback = "off",
+     .help = "connects to each server from time to time, and gives none that does not answer a session; a section, "
+             "also an empty one `{}`, switches it on"},
+    {.name = "outlier_detection",
+     .type = KEY_SECTION,
+     .section = &outlier_detection_section,
+     VALUE(config_upstream, health.outlier.on),
+     OFF,
+     .fallback = "off",
+     .help = "takes servers out for a while that sessions cannot connect to; a section, also an empty one `{}`, "
+             "switches it on"},
+    {.name = "on_server_down",
+     .type = KEY_WORD,
+     VALUE(config_upstream, health.on_server_down),
+     .words = server_down_words,
+     .fallback = "keep",
+     .help = "what becomes of the sessions of a server that goes down, is ejected or is disabled: they go on; they "
+             "are closed after `shutdown.drain_timeout` unless it is back; they are reset at once"},
+    {.name = "slow_start",
+     DURATION(config_upstream, health.slow_start_ms, MS, MS, DAY),
+     OFF,
+     .fallback = "10s",
+     .help = "how long the share of a server that returns grows from a hundredth to the whole (`balance: first` knows "
+             "no shares)"},
     {.name = NULL},
 };
 

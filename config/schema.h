@@ -25,6 +25,7 @@ enum key_type {
     KEY_INTEGER,
     KEY_DURATION,
     KEY_SIZE,     /* in bytes */
+    KEY_PERCENT,  /* 0 to 100 */
     KEY_WORD,     /* one of `words`, stored as its index */
     KEY_TEXT,     /* a name that the system has, or an address */
     KEY_NAME,     /* a name that we give: value_is_name */

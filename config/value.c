@@ -147,6 +147,16 @@ static bool read_size(const struct key *key, const char *text, void *record, str
     return true;
 }
 
+static bool read_percent(const struct key *key, const char *text, void *record, struct value_problem *problem) {
+    uint64_t value;
+    struct error error;
+    if (!units_parse_percent(text, &value, &error)) {
+        return problem_from(problem, CODE_PERCENT, &error);
+    }
+    schema_store(key, record, value);
+    return true;
+}
+
 static bool read_word(const struct key *key, const char *text, void *record, struct value_problem *problem) {
     struct nearest nearest;
     nearest_init(&nearest, text);
@@ -489,6 +499,8 @@ bool value_read(const struct value_reader *reader, const struct key *key, const 
         return read_duration(key, text, record, problem);
     case KEY_SIZE:
         return read_size(key, text, record, problem);
+    case KEY_PERCENT:
+        return read_percent(key, text, record, problem);
     case KEY_WORD:
         return read_word(key, text, record, problem);
     case KEY_TEXT:
@@ -581,6 +593,9 @@ static void write_value(const struct key *key, const void *record, const struct 
     case KEY_SIZE:
         write_size(schema_load(key, record), out);
         return;
+    case KEY_PERCENT:
+        bytes_printf(out, "%llu%%", (unsigned long long)schema_load(key, record));
+        return;
     case KEY_WORD:
         bytes_append_text(out, key->words[schema_load(key, record)]);
         return;
@@ -663,6 +678,9 @@ static void describe_type(const struct key *key, struct bytes *out) {
     case KEY_DURATION:
     case KEY_SIZE:
         describe_range(key, out);
+        return;
+    case KEY_PERCENT:
+        bytes_append_text(out, "0% to 100%");
         return;
     case KEY_WORD:
         describe_words(key->words, out);

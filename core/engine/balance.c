@@ -31,10 +31,17 @@ struct choice {
     struct server *const *tried;
     size_t tried_count;
     bool backup;
+    bool desperate; /* also those that are down */
 };
 
+/* An operator's word holds in any case. */
+static bool is_in_question(const struct server *server, bool desperate) {
+    uint32_t out = atomic_load_explicit(&server->state->health.out, memory_order_relaxed);
+    return out == 0 || (desperate && (out & HEALTH_BY_OPERATOR) == 0);
+}
+
 static bool is_candidate(const struct server *server, const struct choice *choice) {
-    if (server->backup != choice->backup || !server_has_room(server)) {
+    if (server->backup != choice->backup || !is_in_question(server, choice->desperate) || !server_has_room(server)) {
         return false;
     }
     for (size_t i = 0; i < choice->tried_count; i++) {
@@ -55,8 +62,9 @@ static struct server *pick_round_robin(struct balance *balance, const struct cho
         if (!is_candidate(server, choice)) {
             continue;
         }
-        balance->credits[i] += server->weight;
-        earned += server->weight;
+        uint32_t share = server_share(server);
+        balance->credits[i] += share;
+        earned += share;
         if (best == NULL || balance->credits[i] > balance->credits[best - balance->servers]) {
             best = server;
         }
@@ -72,7 +80,7 @@ static struct server *pick_round_robin(struct balance *balance, const struct cho
 static bool is_less_loaded(const struct server *a, const struct server *b) {
     uint64_t active_a = atomic_load_explicit(&a->state->active, memory_order_relaxed);
     uint64_t active_b = atomic_load_explicit(&b->state->active, memory_order_relaxed);
-    return active_a * b->weight < active_b * a->weight;
+    return active_a * server_share(b) < active_b * server_share(a);
 }
 
 static struct server *pick_least_conn(struct balance *balance, const struct choice *choice) {
@@ -90,7 +98,7 @@ static struct server *pick_least_conn(struct balance *balance, const struct choi
 static struct server *pick_random(struct balance *balance, const struct choice *choice) {
     uint64_t weights = 0;
     for (size_t i = 0; i < balance->servers_count; i++) {
-        weights += is_candidate(&balance->servers[i], choice) ? balance->servers[i].weight : 0;
+        weights += is_candidate(&balance->servers[i], choice) ? server_share(&balance->servers[i]) : 0;
     }
     if (weights == 0) {
         return NULL;
@@ -103,10 +111,11 @@ static struct server *pick_random(struct balance *balance, const struct choice *
             continue; /* another worker may have filled it since: then `last` is taken */
         }
         last = server;
-        if (ticket < server->weight) {
+        uint32_t share = server_share(server);
+        if (ticket < share) {
             break;
         }
-        ticket -= server->weight;
+        ticket -= share;
     }
     return last;
 }
@@ -139,7 +148,7 @@ static double draw(const struct server *server, uint64_t key) {
     uint64_t mixed = (bytes_hash(server->name, strlen(server->name)) ^ key) * UINT64_C(0x9e3779b97f4a7c15);
     mixed = (mixed ^ mixed >> 32) * UINT64_C(0xd6e8feb86659fd93);
     double uniform = ((double)(mixed >> 11) + 0.5) / (double)(UINT64_C(1) << 53);
-    return -log(uniform) / server->weight;
+    return -log(uniform) / server_share(server);
 }
 
 static struct server *pick_by_key(const struct balance *balance, uint64_t key, const struct choice *choice) {
@@ -156,23 +165,46 @@ static struct server *pick_by_key(const struct balance *balance, uint64_t key, c
     return best;
 }
 
-struct server *balance_pick_by_key(const struct balance *balance, uint64_t key, struct server *const *tried,
-                                   size_t tried_count) {
-    struct choice choice = {.tried = tried, .tried_count = tried_count, .backup = false};
-    struct server *server = pick_by_key(balance, key, &choice);
+/* --- who is asked first ------------------------------------------------------------------------------------------ */
+
+static bool nobody_is_in_service(const struct balance *balance) {
+    for (size_t i = 0; i < balance->servers_count; i++) {
+        if (server_is_in_service(&balance->servers[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* For a key, or NULL. */
+static struct server *pick_any(struct balance *balance, const uint64_t *key, const struct choice *choice) {
+    return key == NULL ? pick(balance, choice) : pick_by_key(balance, *key, choice);
+}
+
+/* Backups come after all others. When nobody is in service, those that are down are tried anyway: it can become no
+ * worse, and checks may be wrong about all of them at once (decisions/0011). */
+static struct server *pick_in_order(struct balance *balance, const uint64_t *key, struct server *const *tried,
+                                    size_t tried_count) {
+    struct choice choice = {.tried = tried, .tried_count = tried_count};
+    struct server *server = pick_any(balance, key, &choice);
     if (server == NULL) {
         choice.backup = true;
-        server = pick_by_key(balance, key, &choice);
+        server = pick_any(balance, key, &choice);
+    }
+    if (server == NULL && nobody_is_in_service(balance)) {
+        choice = (struct choice){.tried = tried, .tried_count = tried_count, .desperate = true};
+        server = pick_any(balance, key, &choice);
+        choice.backup = true;
+        server = server != NULL ? server : pick_any(balance, key, &choice);
     }
     return server;
 }
 
+struct server *balance_pick_by_key(struct balance *balance, uint64_t key, struct server *const *tried,
+                                   size_t tried_count) {
+    return pick_in_order(balance, &key, tried, tried_count);
+}
+
 struct server *balance_pick(struct balance *balance, struct server *const *tried, size_t tried_count) {
-    struct choice choice = {.tried = tried, .tried_count = tried_count, .backup = false};
-    struct server *server = pick(balance, &choice);
-    if (server == NULL) {
-        choice.backup = true;
-        server = pick(balance, &choice);
-    }
-    return server;
+    return pick_in_order(balance, NULL, tried, tried_count);
 }

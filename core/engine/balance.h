@@ -22,12 +22,13 @@ bool balance_init(struct balance *balance, enum config_balance policy, struct se
                   uint64_t seed);
 void balance_finish(struct balance *balance);
 
-/* The next server that has room and is not among the first `tried_count` of `tried`; backups only when no other is
- * left. NULL when there is none. Changes the balance's state, not the server's. */
+/* The next server that is in service, has room and is not among the first `tried_count` of `tried`; backups only when
+ * no other is left; when no server at all is in service, also one that is down or ejected. NULL when there is none.
+ * Changes the balance's state, not the server's. */
 struct server *balance_pick(struct balance *balance, struct server *const *tried, size_t tried_count);
 /* The same for a key's hash: the same server for the same key as long as it can be had, and when servers come or go
  * only their own keys move (rendezvous hashing). Looks at every server. */
-struct server *balance_pick_by_key(const struct balance *balance, uint64_t key, struct server *const *tried,
+struct server *balance_pick_by_key(struct balance *balance, uint64_t key, struct server *const *tried,
                                    size_t tried_count);
 
 #endif

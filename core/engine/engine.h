@@ -91,6 +91,8 @@ struct engine {
     void (*epoch_over)(struct engine *engine, struct epoch *epoch);
     /* Called when there was no descriptor or memory (errno) for a session's server: nobody else should be accepted. */
     void (*exhausted)(struct engine *engine, int number);
+    /* Called when the control thread should look at servers: connects fail, or succeed where nobody expects it. */
+    void (*suspected)(struct engine *engine);
     /* Called when nobody on this worker accepts on the listening socket any more. */
     void (*acceptor_ended)(struct engine *engine, int fd);
     /* Called at the end of each turn, outside of any entry of a script: garbage may be collected. NULL: nobody. */

@@ -38,6 +38,10 @@ const char *close_reason_name(enum close_reason reason) {
         return "no_server";
     case CLOSE_UPSTREAM_FULL:
         return "upstream_full";
+    case CLOSE_SERVER_DOWN:
+        return "server_down";
+    case CLOSE_DRAINED:
+        return "drained";
     case CLOSE_RETIRED:
         return "retired";
     case CLOSE_SHUTDOWN:
@@ -71,6 +75,8 @@ const char *close_reason_ended_by(enum close_reason reason) {
     case CLOSE_DENIED:
     case CLOSE_NO_SERVER:
     case CLOSE_UPSTREAM_FULL:
+    case CLOSE_SERVER_DOWN:
+    case CLOSE_DRAINED:
     case CLOSE_RETIRED:
     case CLOSE_SHUTDOWN:
     case CLOSE_RESOURCES:

@@ -21,6 +21,8 @@ enum close_reason {
     CLOSE_DENIED,        /* allow and deny of the listener keep the client out */
     CLOSE_NO_SERVER,     /* every try failed */
     CLOSE_UPSTREAM_FULL, /* every server has its max_connections */
+    CLOSE_SERVER_DOWN,   /* its server went down, and on_server_down is reset */
+    CLOSE_DRAINED,       /* its server is down, and the time to drain is over */
     CLOSE_RETIRED,       /* reloads have replaced its filters too often, or too long ago */
     CLOSE_SHUTDOWN,      /* moonring stops */
     CLOSE_RESOURCES,     /* descriptors or memory ran out */

@@ -4,6 +4,7 @@
 #define MOONRING_ENGINE_SERVER_H
 
 #include "base/address.h"
+#include "engine/health.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -15,6 +16,10 @@ struct server_state {
     _Atomic uint64_t connected_total; /* tries that succeeded */
     _Atomic uint64_t failed_total;    /* tries that did not */
     atomic_bool failing;              /* the last try failed, and that was logged */
+    _Atomic uint32_t failures;        /* tries since the last one that succeeded, over all workers */
+    _Atomic int32_t failure;          /* the errno of the last one that did not */
+    struct ward *ward;                /* what the control thread keeps about it; NULL: nothing */
+    struct health health;
 };
 
 struct server {
@@ -24,6 +29,7 @@ struct server {
     uint32_t weight;
     uint32_t connections_max; /* 0: off */
     bool backup;
+    uint32_t failures_max;      /* in a row, then it is looked at: outlier_detection; 0: off */
     struct server_state *state; /* counted */
 };
 
@@ -31,5 +37,31 @@ struct server {
 bool server_enter(struct server *server);
 void server_leave(struct server *server);
 bool server_has_room(const struct server *server);
+
+/* Nothing speaks against it. */
+bool server_is_in_service(const struct server *server);
+/* Its share of the sessions: the weight that the configuration or an operator gives it, times a hundred, and less while
+ * it has just returned. */
+uint32_t server_share(const struct server *server);
+
+/* A try to connect to it has failed, or succeeded. True: the control thread should look at it (outlier.h). */
+bool server_note_failure(struct server *server, int error);
+bool server_note_success(struct server *server);
+
+/* What it has to tell, in plain numbers. */
+struct server_numbers {
+    uint32_t out; /* enum health_out; 0: in service */
+    uint32_t weight;
+    uint32_t share; /* percent of the weight that it has at the moment */
+    uint32_t active;
+    uint64_t connected_total;
+    uint64_t failed_total;
+    uint64_t checks_passed_total;
+    uint64_t checks_failed_total;
+    uint64_t ejections_total;
+    uint64_t changed_ms; /* when it went out of service or came back; milliseconds of the monotonic clock; 0: never */
+};
+/* Any thread, as long as the generation stays that the server is of. */
+struct server_numbers server_numbers(const struct server *server);
 
 #endif

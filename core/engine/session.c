@@ -328,7 +328,9 @@ static void session_start_relay(struct session *session) {
 
 static void session_relay(struct session *session) {
     session_report_success(session);
-    atomic_fetch_add_explicit(&session->server->state->connected_total, 1, memory_order_relaxed);
+    if (server_note_success(session->server)) {
+        session->engine->suspected(session->engine);
+    }
     session->connected_us = session->engine->now_us;
     session->error = NULL; /* of earlier tries */
     session->look_ms = 0;
@@ -394,7 +396,9 @@ static bool session_remember_try(struct session *session) {
 static void session_try_failed(struct session *session, int number) {
     struct engine *engine = session->engine;
     counter_add(&engine->counters.connects_failed, 1);
-    atomic_fetch_add_explicit(&session->server->state->failed_total, 1, memory_order_relaxed);
+    if (server_note_failure(session->server, session->timed_out ? ETIMEDOUT : -number)) {
+        engine->suspected(engine);
+    }
     session->error = session->timed_out ? "connect timed out" : error_name(-number);
     session_report_failure(session);
     kernel_close(session->server_end.fd);
@@ -813,7 +817,7 @@ static bool closing_cuts(const struct session *session, const struct flow *flow)
         return !flow->ended && (flow->bytes > 0 || session->chain->phase == PHASE_RELAY);
     }
     bool by_force = session->reason == CLOSE_TIMEOUT_LIFETIME || session->reason == CLOSE_TIMEOUT_SEND_STALL ||
-                    session->reason == CLOSE_SHUTDOWN;
+                    session->reason == CLOSE_SHUTDOWN || session->reason == CLOSE_DRAINED;
     return by_force && !flow->ended && flow->bytes > 0 && session->engine->now_us - session->progress_us < QUIET_US;
 }
 
@@ -910,6 +914,29 @@ static void session_release(struct owner *owner) {
     slab_give(&engine->sessions_slab, session);
     engine->session_ended(engine, listener);
     engine_leave(engine, settings); /* last: the listener may go with it */
+}
+
+/* One that has connected to a server since that went down was right to try. */
+void session_mind_server(struct session *session) {
+    bool is_connected =
+        session->state == SESSION_GREETING || session->state == SESSION_RELAYING || session->state == SESSION_RESETTING;
+    if (!is_connected || session->server == NULL) {
+        return;
+    }
+    const struct health *health = &session->server->state->health;
+    if (session->connected_us / 1000 > atomic_load_explicit(&health->down_ms, memory_order_relaxed)) {
+        return;
+    }
+    switch ((enum health_sessions)atomic_load_explicit(&health->sessions, memory_order_relaxed)) {
+    case HEALTH_SESSIONS_STAY:
+        return;
+    case HEALTH_SESSIONS_CLOSE:
+        session_close(session, CLOSE_DRAINED);
+        return;
+    case HEALTH_SESSIONS_RESET:
+        session_reset(session, CLOSE_SERVER_DOWN);
+        return;
+    }
 }
 
 /* --- for people ------------------------------------------------------------------------------------------------- */

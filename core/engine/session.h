@@ -91,6 +91,9 @@ void session_close(struct session *session, enum close_reason reason);
 /* Both sides are reset. */
 void session_reset(struct session *session, enum close_reason reason);
 
+/* Ends it if its server is down and that is what is to become of the server's sessions. */
+void session_mind_server(struct session *session);
+
 /* Appends one line for people. */
 void session_describe(const struct session *session, struct bytes *out);
 

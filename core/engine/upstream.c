@@ -54,15 +54,18 @@ bool upstream_init(struct upstream *upstream, const struct config_upstream *conf
                                   .balance = config->balance,
                                   .retry_attempts = config->retry_attempts,
                                   .retry_backoff_ms = config->retry_backoff_ms,
-                                  .connect_ms = config->connect_ms};
+                                  .connect_ms = config->connect_ms,
+                                  .health = config->health};
     if (upstream->name == NULL || upstream->servers == NULL) {
         upstream->servers_count = 0;
         return false;
     }
     for (size_t i = 0; i < members_count; i++) {
-        if (!server_init(&upstream->servers[i], &members[i], before)) {
+        struct server *server = &upstream->servers[i];
+        if (!server_init(server, &members[i], before)) {
             return false;
         }
+        server->failures_max = config->health.outlier.on ? config->health.outlier.consecutive_failures : 0;
     }
     return true;
 }

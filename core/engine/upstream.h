@@ -14,6 +14,7 @@ struct upstream {
     uint32_t retry_attempts;
     uint64_t retry_backoff_ms;
     uint64_t connect_ms; /* UINT64_MAX: the listener's holds */
+    struct config_health health;
 };
 
 /* A server as it is known once names have been looked up. */

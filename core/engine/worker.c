@@ -21,6 +21,7 @@ static void worker_event_done(struct op *op, const struct completion *completion
 static void worker_event_cancelled(struct op *op, const struct completion *completion);
 static void worker_session_ended(struct engine *engine, struct listener *listener);
 static void worker_acceptor_ended(struct engine *engine, int fd);
+static void worker_suspected(struct engine *engine);
 static void worker_exhausted(struct engine *engine, int number);
 static void worker_filters_over(struct engine *engine, struct epoch *epoch);
 static void worker_epoch_over(struct engine *engine, struct epoch *epoch);
@@ -52,6 +53,7 @@ static void engine_init(struct engine *engine, const struct worker_options *opti
                               .session_ended = worker_session_ended,
                               .filters_over = worker_filters_over,
                               .epoch_over = worker_epoch_over,
+                              .suspected = worker_suspected,
                               .exhausted = worker_exhausted,
                               .acceptor_ended = worker_acceptor_ended};
     wheel_init(&engine->wheel, engine_now_ms(engine));
@@ -211,6 +213,11 @@ static void worker_epoch_over(struct engine *engine, struct epoch *epoch) {
     worker->options.epoch_over(worker->options.argument, worker, epoch);
 }
 
+static void worker_suspected(struct engine *engine) {
+    struct worker *worker = container_of(engine, struct worker, engine);
+    worker->options.suspected(worker->options.argument);
+}
+
 static void worker_exhausted(struct engine *engine, int number) {
     struct worker *worker = container_of(engine, struct worker, engine);
     list_for_each (link, &worker->acceptors) {
@@ -246,6 +253,21 @@ void worker_post_resume(struct worker *worker) {
     if (!atomic_exchange(&worker->resume_posted, true)) {
         worker->resume_message.run = worker_run_resume;
         worker_post(worker, &worker->resume_message);
+    }
+}
+
+static void worker_run_servers(struct worker *worker, struct message *message) {
+    (void)message;
+    atomic_store(&worker->servers_posted, false);
+    list_for_each (link, &worker->engine.sessions) {
+        session_mind_server(container_of(link, struct session, link));
+    }
+}
+
+void worker_post_servers(struct worker *worker) {
+    if (!atomic_exchange(&worker->servers_posted, true)) {
+        worker->servers_message.run = worker_run_servers;
+        worker_post(worker, &worker->servers_message);
     }
 }
 

@@ -36,6 +36,8 @@ struct worker_options {
     /* The filters of an epoch that was replaced are used no more; and nothing of the epoch is: */
     void (*filters_over)(void *argument, struct worker *worker, struct epoch *epoch);
     void (*epoch_over)(void *argument, struct worker *worker, struct epoch *epoch);
+    /* Somebody should look at servers (outlier.h): */
+    void (*suspected)(void *argument);
     /* Nothing is left; worker_run returns next: */
     void (*stopped)(void *argument, struct worker *worker);
     void *argument;
@@ -54,6 +56,8 @@ struct worker {
     struct op event_cancel_op;
     struct message resume_message;
     atomic_bool resume_posted;
+    struct message servers_message;
+    atomic_bool servers_posted;
     bool stopping; /* accepts no more */
     bool closing;  /* closes every session, also those that still come out of the accept queues */
     bool ended;    /* nothing is left: the loop ends */
@@ -90,6 +94,8 @@ void worker_post(struct worker *worker, struct message *message);
 
 /* Any thread: there may be room for waiting clients. */
 void worker_post_resume(struct worker *worker);
+/* Any thread: servers went down, and sessions may have to end for that. */
+void worker_post_servers(struct worker *worker);
 
 /* On the worker's thread (from messages): */
 /* Stops accepting; ends when the last session has. */

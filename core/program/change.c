@@ -51,10 +51,11 @@ static void tell_connections_max(uint32_t wanted, uint32_t possible, uint64_t de
     }
 }
 
-static void set_connections_max(struct program *program, const struct config *config) {
+static void set_connections_max(struct program *program, const struct generation *next) {
     uint64_t descriptors = descriptors_raise();
-    uint32_t possible = connections_possible(descriptors);
-    uint32_t wanted = config->process.connections_max;
+    program->keeper.checks_max = keeper_descriptors(next, descriptors);
+    uint32_t possible = connections_possible(descriptors - program->keeper.checks_max);
+    uint32_t wanted = next->config->process.connections_max;
     uint32_t max = wanted == 0 || wanted > possible ? possible : wanted;
     if (atomic_exchange(&program->process.max, max) != max) {
         tell_connections_max(wanted, possible, descriptors);
@@ -82,7 +83,8 @@ static bool prepare_logs(struct program *program, const struct config_log *confi
 }
 
 static bool prepare_workers(struct program *program, struct generation *next, struct error *error) {
-    return admin_prepare(&program->admin, &next->config->admin, error) &&
+    return keeper_prepare(&program->keeper, next, error) &&
+           admin_prepare(&program->admin, &next->config->admin, error) &&
            sockets_prepare(&program->sockets, next->config, next->workers, error) &&
            crew_prepare(&program->crew, next, next->workers, error) && crew_answers(&program->crew, ANSWER_MS, error);
 }
@@ -122,6 +124,9 @@ bool change_listen(struct program *program, struct generation *next, struct conf
 
 void change_abandon(struct program *program, struct generation *next) {
     crew_abandon(&program->crew);
+    if (next != NULL) {
+        keeper_abandon(&program->keeper, next);
+    }
     sockets_abandon(&program->sockets);
     admin_abandon(&program->admin);
     generation_destroy(next);
@@ -146,11 +151,12 @@ void change_commit(struct program *program, struct generation *next) {
     const struct config *config = next->config;
     log_commit();
     log_set_level(config->log.error_level);
-    set_connections_max(program, config);
+    set_connections_max(program, next);
     generation_commit(next);
     sockets_commit(&program->sockets, config);
     admin_commit(&program->admin, &config->admin);
     crew_commit(&program->crew);
+    keeper_commit(&program->keeper, next);
     next->began_ms = kernel_now_ns() / 1000000;
     pthread_mutex_lock(&program->view_lock);
     program->generation = next;

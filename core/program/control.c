@@ -30,7 +30,7 @@ struct control {
     struct file_watch watch;
     int signal_fd;
     bool stopping;
-    uint64_t tend_at_ms;  /* UINT64_MAX: when something gives a sign */
+    uint64_t tend_at_ms;  /* 0: at once; UINT64_MAX: when something gives a sign */
     uint64_t close_at_ms; /* when sessions are closed; UINT64_MAX: when the last has ended */
     uint64_t abort_at_ms;
 };
@@ -324,10 +324,11 @@ static void control_look_at_files(struct control *control, bool readable) {
 
 static void control_turn(struct control *control) {
     struct program *program = &control->program;
-    enum { OTHERS = 3 };
+    enum { OTHERS = 4 };
     struct pollfd wanted[OTHERS + ADMIN_POLLS_MAX] = {{.fd = control->signal_fd, .events = POLLIN},
                                                       {.fd = program->crew.event_fd, .events = POLLIN},
-                                                      {.fd = control->watch.fd, .events = POLLIN}};
+                                                      {.fd = control->watch.fd, .events = POLLIN},
+                                                      {.fd = program->keeper.poll_fd, .events = POLLIN}};
     uint64_t until_ms = control_due_ms(control);
     size_t admins = admin_poll(&program->admin, wanted + OTHERS, &until_ms);
     int count = poll(wanted, OTHERS + admins, wait_until(until_ms));
@@ -387,7 +388,7 @@ static int control_start(struct control *control, struct config *config) {
 
 int control_run(const struct control_options *options, struct config *config) {
     struct control control = {.options = options,
-                              .tend_at_ms = UINT64_MAX,
+                              .tend_at_ms = 0,
                               .close_at_ms = UINT64_MAX,
                               .abort_at_ms = UINT64_MAX,
                               .signal_fd = signals_open()};

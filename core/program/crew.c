@@ -64,6 +64,13 @@ static void crew_epoch_over(void *argument, struct worker *worker, struct epoch 
     kernel_event_signal(crew->event_fd);
 }
 
+static void crew_suspected(void *argument) {
+    struct crew *crew = argument;
+    if (!atomic_exchange(&crew->suspected, true)) {
+        kernel_event_signal(crew->event_fd);
+    }
+}
+
 static void crew_stopped(void *argument, struct worker *worker) {
     struct crew *crew = argument;
     struct crew_member *member = container_of(worker, struct crew_member, worker);
@@ -82,6 +89,7 @@ static bool member_init_worker(struct crew_member *member) {
                                            .socket_done = crew_socket_done,
                                            .filters_over = crew_filters_over,
                                            .epoch_over = crew_epoch_over,
+                                           .suspected = crew_suspected,
                                            .stopped = crew_stopped,
                                            .argument = crew};
     return worker_init(&member->worker, &options, &member->error);
@@ -317,6 +325,12 @@ void crew_stop(struct crew *crew) {
 void crew_close_sessions(struct crew *crew) {
     crew_for_each(member, crew) {
         member_post(member, &member->close_message, message_close);
+    }
+}
+
+void crew_mind_servers(struct crew *crew) {
+    crew_for_each(member, crew) {
+        worker_post_servers(&member->worker);
     }
 }
 

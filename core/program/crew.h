@@ -72,9 +72,10 @@ struct crew {
     uint32_t workers;      /* that accept: the first so many */
     uint32_t workers_next; /* the same in what is being prepared */
     bool is_open;
-    sem_t ready;   /* posted by each worker when it has tried to make itself */
-    sem_t answers; /* posted by each worker that has done what it was asked to */
-    int event_fd;  /* signalled when a worker has ended, or left a generation */
+    sem_t ready;           /* posted by each worker when it has tried to make itself */
+    sem_t answers;         /* posted by each worker that has done what it was asked to */
+    int event_fd;          /* signalled when a worker has ended, left a generation, or suspects a server */
+    atomic_bool suspected; /* a worker does */
 };
 
 /* Without workers yet. */
@@ -99,6 +100,8 @@ void crew_abandon(struct crew *crew);
 
 /* Sees to workers that are too many: those without a session are told to end, those that have ended are freed. */
 void crew_tend(struct crew *crew);
+/* Workers end the sessions of servers that are down, as far as those are to end. */
+void crew_mind_servers(struct crew *crew);
 /* Each worker that turns within the time fills the report of its place. */
 void crew_report(struct crew *crew, uint32_t wait_ms);
 /* What the workers of a place have counted since the start, and how the present one stands. Any thread that holds the

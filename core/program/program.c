@@ -26,6 +26,7 @@ void program_init(struct program *program, bool trace, const struct admin_servic
     admin_init(&program->admin, service);
     list_init(&program->retired);
     sockets_init(&program->sockets);
+    keeper_init(&program->keeper);
 }
 
 /* Of a process that changed its user: only the control thread keeps a right. */
@@ -65,7 +66,8 @@ static bool program_hire(struct program *program, const struct config *config, s
                                    .watchdog = program->watchdog,
                                    .sockets = &program->sockets,
                                    .view_lock = &program->view_lock};
-    return ring_probe(&options.features, error) && crew_init(&program->crew, &options, error);
+    return ring_probe(&options.features, error) && crew_init(&program->crew, &options, error) &&
+           keeper_open(&program->keeper, &program->crew, error);
 }
 
 static bool program_open(struct program *program, const struct config *config, struct config_report *report) {
@@ -109,6 +111,7 @@ bool program_start(struct program *program, struct config *config, struct config
 
 void program_finish(struct program *program) {
     crew_finish(&program->crew);
+    keeper_finish(&program->keeper);
     list_for_each (link, &program->retired) {
         generation_destroy(container_of(link, struct generation, link));
     }
@@ -139,6 +142,8 @@ uint64_t program_tend(struct program *program) {
     }
     crew_tend(&program->crew);
     uint64_t at_ms = retirement_enforce(program, now_ms);
+    uint64_t keeper_ms = keeper_turn(&program->keeper, now_ms);
+    at_ms = keeper_ms < at_ms ? keeper_ms : at_ms;
     bool more = logs_sweep(&program->logs);
     program_note(program);
     return more && at_ms > now_ms + LOOK_AGAIN_MS ? now_ms + LOOK_AGAIN_MS : at_ms;

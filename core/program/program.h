@@ -10,6 +10,7 @@
 #include "program/admin.h"
 #include "program/crew.h"
 #include "program/generation.h"
+#include "program/keeper.h"
 #include "program/logs.h"
 #include "program/sockets.h"
 
@@ -41,6 +42,7 @@ struct program {
     struct sockets sockets;
     struct logs logs;
     struct crew crew;
+    struct keeper keeper; /* of servers */
     struct admin admin;
     struct watchdog *watchdog;
     struct watch watch; /* the control thread's */
@@ -60,7 +62,8 @@ void program_finish(struct program *program);
 bool program_start(struct program *program, struct config *config, struct config_report *report);
 
 /* Frees what has ended since: generations, workers, logs; ends what is due. Returns when to do so again, in
- * milliseconds of the monotonic clock; UINT64_MAX: when the crew's event comes. */
+ * milliseconds of the monotonic clock; UINT64_MAX: when the crew's event comes, or the keeper's descriptor is
+ * readable. Also keeps servers' health. */
 uint64_t program_tend(struct program *program);
 
 /* The generation at work, and those before it that have sessions. */

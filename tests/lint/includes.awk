@@ -7,7 +7,7 @@ BEGIN {
         folder_rank[folder_names[rank]] = rank
     }
     # In reading order. Files joined by / see each other.
-    order = "reason op uring spin ring/kernel wheel turns buffer server balance upstream settings epoch access_log splice zero_copy limit stage engine"
+    order = "reason op uring spin ring/kernel wheel turns buffer health server balance upstream outlier settings epoch access_log splice zero_copy limit stage engine"
     order = order " flow/session/chain/filter listener worker"
     levels = split(order, level_names)
     for (level = 1; level <= levels; level++) {

@@ -389,6 +389,8 @@ static void judge_reason(const struct judge *judge, const struct passage *passag
     case CLOSE_UPSTREAM_FULL:
         refuse_unless(has_full_server(judge), passage, reason, "no server has a limit");
         break;
+    case CLOSE_SERVER_DOWN:
+    case CLOSE_DRAINED:
     case CLOSE_RETIRED:
         refuse_unless(false, passage, reason, "nothing is reloaded");
         break;

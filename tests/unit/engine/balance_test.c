@@ -11,6 +11,7 @@ struct group {
     struct balance balance;
     struct server servers[SERVERS_MAX];
     struct server_state states[SERVERS_MAX];
+    char names[SERVERS_MAX][2];
     size_t count;
 };
 
@@ -18,6 +19,8 @@ struct group {
 static void group_init(struct group *group, enum config_balance policy, const uint32_t weights[SERVERS_MAX]) {
     *group = (struct group){.count = 0};
     while (group->count < SERVERS_MAX && weights[group->count] > 0) {
+        group->names[group->count][0] = (char)('a' + group->count);
+        group->servers[group->count].name = group->names[group->count];
         group->servers[group->count].weight = weights[group->count];
         group->servers[group->count].state = &group->states[group->count];
         group->count++;
@@ -293,5 +296,101 @@ Test(balance, first_takes_the_next_server_only_when_those_before_it_are_full, .t
     cr_assert_str_eq(letters, "aabcc");
     server_leave(&group.servers[0]);
     expect_pick(&group, NULL, 0, 'a');
+    balance_finish(&group.balance);
+}
+
+/* --- health ---------------------------------------------------------------------------------------------------------
+ */
+
+static void server_take_out(struct server *server, uint32_t out) {
+    atomic_store(&server->state->health.out, out);
+}
+
+Test(balance, every_policy_leaves_out_servers_that_are_not_in_service, .timeout = 10) {
+    for (size_t policy = 0; policy < POLICIES; policy++) {
+        struct group group;
+        group_init(&group, policies[policy], WEIGHTS(5, 5, 5, 1));
+        server_take_out(&group.servers[0], HEALTH_DOWN);
+        server_take_out(&group.servers[1], HEALTH_EJECTED);
+        server_take_out(&group.servers[2], HEALTH_DRAINED);
+        for (int round = 0; round < 20; round++) {
+            expect_pick(&group, NULL, 0, 'd');
+            cr_assert_eq(letter_of(&group, balance_pick_by_key(&group.balance, (uint64_t)round, NULL, 0)), 'd');
+        }
+        balance_finish(&group.balance);
+    }
+}
+
+Test(balance, a_server_that_is_down_is_not_tried_while_another_one_is_in_service, .timeout = 10) {
+    for (size_t policy = 0; policy < POLICIES; policy++) {
+        struct group group;
+        group_init(&group, policies[policy], WEIGHTS(1, 1));
+        server_take_out(&group.servers[0], HEALTH_DOWN);
+        struct server *const tried[] = {&group.servers[1]};
+        expect_pick(&group, tried, 1, '-');
+        server_fill(&group.servers[1]);
+        expect_pick(&group, NULL, 0, '-');
+        balance_finish(&group.balance);
+    }
+}
+
+Test(balance, every_policy_tries_who_is_down_when_nobody_is_in_service, .timeout = 10) {
+    for (size_t policy = 0; policy < POLICIES; policy++) {
+        struct group group;
+        group_init(&group, policies[policy], WEIGHTS(1, 1, 1, 1));
+        server_take_out(&group.servers[0], HEALTH_DRAINED);
+        server_take_out(&group.servers[1], HEALTH_DOWN | HEALTH_DISABLED);
+        server_take_out(&group.servers[2], HEALTH_DOWN);
+        server_take_out(&group.servers[3], HEALTH_EJECTED);
+        group.servers[3].backup = true;
+        struct server *const tried[] = {&group.servers[2], &group.servers[3]};
+        for (int round = 0; round < 20; round++) {
+            expect_pick(&group, NULL, 0, 'c');
+            expect_pick(&group, tried, 1, 'd');
+            expect_pick(&group, tried, 2, '-');
+        }
+        balance_finish(&group.balance);
+    }
+}
+
+static size_t count_letter(struct group *group, size_t count, char letter) {
+    size_t found = 0;
+    for (size_t index = 0; index < count; index++) {
+        found += letter_of(group, balance_pick(&group->balance, NULL, 0)) == letter;
+    }
+    return found;
+}
+
+Test(balance, a_server_that_has_just_returned_gets_a_small_share, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_ROUND_ROBIN, WEIGHTS(1, 1));
+    atomic_store(&group.states[0].health.held_back, 90);
+    size_t few = count_letter(&group, 1100, 'a');
+    cr_assert(few >= 99 && few <= 101, "%zu", few);
+    atomic_store(&group.states[0].health.held_back, 0);
+    size_t half = count_letter(&group, 1000, 'a');
+    cr_assert(half >= 499 && half <= 501, "%zu", half);
+    balance_finish(&group.balance);
+}
+
+/* With least_conn a server that returns has no session: without a smaller share it would get every new one. */
+Test(balance, least_conn_does_not_run_over_who_has_just_returned, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_LEAST_CONN, WEIGHTS(1, 1));
+    atomic_store(&group.states[0].active, 1000);
+    atomic_store(&group.states[1].health.held_back, 99);
+    for (int session = 0; session < 100; session++) {
+        cr_assert(server_enter(balance_pick(&group.balance, NULL, 0)));
+    }
+    uint32_t returned = atomic_load(&group.states[1].active);
+    cr_assert(returned >= 10 && returned <= 12, "%u", returned);
+    balance_finish(&group.balance);
+}
+
+Test(balance, an_operator_s_weight_stands_for_the_configured_one, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_ROUND_ROBIN, WEIGHTS(1, 1));
+    atomic_store(&group.states[0].health.weight, 3);
+    cr_assert_eq(count_letter(&group, 100, 'a'), 75);
     balance_finish(&group.balance);
 }
