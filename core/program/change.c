@@ -93,17 +93,37 @@ static void report_say(struct config_report *report, const struct error *error) 
     bytes_printf(&report->text, "%s\n", error->text);
 }
 
+struct making {
+    struct held_config *held;
+    const struct generation *before;
+    struct generation_options options;
+    struct config_report *report;
+    struct generation *made;
+};
+
+static void errand_make(void *argument) {
+    struct making *making = argument;
+    making->made = generation_create(making->held, making->before, &making->options, making->report);
+}
+
+static struct generation *make_generation(struct program *program, struct making *making) {
+    errand_run(&program->errand, errand_make, making);
+    return making->made;
+}
+
 struct generation *change_prepare(struct program *program, struct held_config *held, struct config_report *report) {
-    struct generation_options options = {.workers = workers_count(held->config),
-                                         .process = &program->process,
-                                         .watch = &program->watch,
-                                         .trace = program->trace};
+    struct making making = {.held = held,
+                            .before = program->generation,
+                            .options = {.workers = workers_count(held->config),
+                                        .process = &program->process,
+                                        .watch = &program->watch,
+                                        .trace = program->trace},
+                            .report = report};
     struct error error;
     struct generation *next = NULL;
-    if (!prepare_logs(program, &held->config->log, &options.access_log, &error)) {
+    if (!prepare_logs(program, &held->config->log, &making.options.access_log, &error)) {
         report_say(report, &error);
-    } else if ((next = generation_create(held, program->generation, &options, report)) != NULL &&
-               prepare_workers(program, next, &error)) {
+    } else if ((next = make_generation(program, &making)) != NULL && prepare_workers(program, next, &error)) {
         return next;
     } else if (next != NULL) {
         report_say(report, &error);
@@ -129,7 +149,7 @@ void change_abandon(struct program *program, struct generation *next) {
     }
     sockets_abandon(&program->sockets);
     admin_abandon(&program->admin);
-    generation_destroy(next);
+    program_forget(program, next);
     log_abandon();
     logs_sweep(&program->logs);
 }

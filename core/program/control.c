@@ -80,6 +80,23 @@ static void log_reload(const struct reload *reload) {
 
 enum attempt { ATTEMPT_RELOAD, ATTEMPT_PLAN, ATTEMPT_BACK };
 
+struct loading {
+    const struct control_options *options;
+    struct config_report *report;
+    struct config *config;
+};
+
+static void errand_load(void *argument) {
+    struct loading *loading = argument;
+    loading->config = loading->options->load(loading->options->argument, loading->report);
+}
+
+static struct config *control_load(struct control *control, struct config_report *report) {
+    struct loading loading = {.options = control->options, .report = report};
+    errand_run(&control->program.errand, errand_load, &loading);
+    return loading.config;
+}
+
 /* The caller finishes the reload. */
 static void control_attempt(struct control *control, enum attempt attempt, struct reload *reload) {
     const struct control_options *options = control->options;
@@ -97,7 +114,7 @@ static void control_attempt(struct control *control, enum attempt attempt, struc
         bytes_append_text(&reload->report.text, "standard input cannot be read again\n");
         reload->generation = control->program.generation->number;
     } else {
-        reload_run(reload, &control->program, options->load(options->argument, &reload->report));
+        reload_run(reload, &control->program, control_load(control, &reload->report));
     }
     if (attempt != ATTEMPT_PLAN) {
         if (reload->result != RELOAD_REFUSED) {

@@ -40,7 +40,7 @@ struct generation {
     uint32_t workers;
     struct held_log *access_log; /* counted; NULL: off */
     struct fingerprints files;   /* that its filters were loaded from */
-    struct watch *watch;         /* the control thread's */
+    struct watch *watch;         /* of the thread that loads and destroys it */
     uint64_t replaced_ms;        /* when the next one took its place; 0: it is at work */
     uint64_t began_ms;           /* when it took the place of the one before; milliseconds of the monotonic clock */
     bool was_closed;             /* its sessions with filters were told to end */

@@ -54,9 +54,28 @@ static bool program_become(struct program *program, const struct config *config,
     return true;
 }
 
+struct beginning {
+    struct program *program;
+    bool drops_rights;
+    struct error *error;
+};
+
+static void errand_begin(void *argument) {
+    const struct beginning *beginning = argument;
+    struct program *program = beginning->program;
+    if (beginning->drops_rights) {
+        drop_rights();
+    }
+    program->is_watched = watch_join(&program->watch, program->watchdog, beginning->error);
+}
+
 static bool program_watch(struct program *program, const struct config *config, struct error *error) {
-    program->watchdog = watchdog_create(WATCHDOG_TICK_MS, config->process.user == NULL ? NULL : drop_rights, error);
-    program->is_watched = program->watchdog != NULL && watch_join(&program->watch, program->watchdog, error);
+    struct beginning beginning = {program, config->process.user != NULL, error};
+    program->watchdog = watchdog_create(WATCHDOG_TICK_MS, beginning.drops_rights ? drop_rights : NULL, error);
+    if (program->watchdog == NULL || !errand_start(&program->errand, error)) {
+        return false;
+    }
+    errand_run(&program->errand, errand_begin, &beginning);
     return program->is_watched;
 }
 
@@ -109,36 +128,58 @@ bool program_start(struct program *program, struct config *config, struct config
     return started;
 }
 
+static void errand_destroy(void *argument) {
+    generation_destroy(argument);
+}
+
+void program_forget(struct program *program, struct generation *generation) {
+    if (generation != NULL) {
+        errand_run(&program->errand, errand_destroy, generation);
+    }
+}
+
+static void errand_end(void *argument) {
+    watch_leave(argument);
+}
+
 void program_finish(struct program *program) {
     crew_finish(&program->crew);
     keeper_finish(&program->keeper);
     list_for_each (link, &program->retired) {
-        generation_destroy(container_of(link, struct generation, link));
+        program_forget(program, container_of(link, struct generation, link));
     }
-    generation_destroy(program->generation);
+    program_forget(program, program->generation);
     held_config_drop(program->previous);
     fingerprints_finish(&program->previous_files);
     sockets_finish(&program->sockets);
     admin_finish(&program->admin);
     logs_finish(&program->logs);
     if (program->is_watched) {
-        watch_leave(&program->watch);
+        errand_run(&program->errand, errand_end, &program->watch);
     }
+    errand_finish(&program->errand);
     watchdog_destroy(program->watchdog);
     pthread_mutex_destroy(&program->view_lock);
 }
 
 /* --- what has ended --------------------------------------------------------------------------------------------- */
 
-uint64_t program_tend(struct program *program) {
-    enum { LOOK_AGAIN_MS = 50 };
-    uint64_t now_ms = kernel_now_ns() / 1000000;
+static void errand_tend(void *argument) {
+    struct program *program = argument;
     list_for_each (link, &program->retired) {
         struct generation *generation = container_of(link, struct generation, link);
         generation_tend(generation);
         if (generation_is_over(generation)) {
             generation_destroy(generation);
         }
+    }
+}
+
+uint64_t program_tend(struct program *program) {
+    enum { LOOK_AGAIN_MS = 50 };
+    uint64_t now_ms = kernel_now_ns() / 1000000;
+    if (!list_is_empty(&program->retired)) {
+        errand_run(&program->errand, errand_tend, program);
     }
     crew_tend(&program->crew);
     uint64_t at_ms = retirement_enforce(program, now_ms);

@@ -9,6 +9,7 @@
 #include "config/load.h"
 #include "program/admin.h"
 #include "program/crew.h"
+#include "program/errand.h"
 #include "program/generation.h"
 #include "program/keeper.h"
 #include "program/logs.h"
@@ -45,8 +46,9 @@ struct program {
     struct keeper keeper; /* of servers */
     struct admin admin;
     struct watchdog *watchdog;
-    struct watch watch; /* the control thread's */
-    bool is_watched;    /* it is */
+    struct errand errand; /* what takes long runs there: all that has to do with scripts, for one */
+    struct watch watch;   /* the errand's thread */
+    bool is_watched;      /* it is */
     struct program_counters counters;
     uint64_t started_ms; /* milliseconds of the monotonic clock */
 };
@@ -65,6 +67,9 @@ bool program_start(struct program *program, struct config *config, struct config
  * milliseconds of the monotonic clock; UINT64_MAX: when the crew's event comes, or the keeper's descriptor is
  * readable. Also keeps servers' health. */
 uint64_t program_tend(struct program *program);
+
+/* Frees a generation that is over, or was never at work. NULL is fine. */
+void program_forget(struct program *program, struct generation *generation);
 
 /* The generation at work, and those before it that have sessions. */
 size_t program_generations(const struct program *program);

@@ -36,12 +36,30 @@ static bool is_possible(const struct program *program, const struct config *next
 
 /* --- running ---------------------------------------------------------------------------------------------------- */
 
+struct comparison {
+    const struct generation *before;
+    const struct generation *next;
+    struct bytes *difference;
+    bool differs;
+};
+
+static void errand_compare(void *argument) {
+    struct comparison *comparison = argument;
+    comparison->differs = generation_differs(comparison->before, comparison->next, comparison->difference);
+}
+
+static bool reload_compare(struct reload *reload, struct program *program, const struct generation *next) {
+    struct comparison comparison = {.before = program->generation, .next = next, .difference = &reload->difference};
+    errand_run(&program->errand, errand_compare, &comparison);
+    return comparison.differs;
+}
+
 static enum reload_result reload_apply(struct reload *reload, struct program *program, struct held_config *held) {
     struct generation *next = change_prepare(program, held, &reload->report);
     if (next == NULL) {
         return RELOAD_REFUSED;
     }
-    bool differs = generation_differs(program->generation, next, &reload->difference);
+    bool differs = reload_compare(reload, program, next);
     if (!differs || reload->is_plan) {
         change_abandon(program, next);
         return differs ? RELOAD_APPLIED : RELOAD_UNCHANGED;

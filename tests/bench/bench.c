@@ -4,6 +4,7 @@
 #include "tests/bench/measure.h"
 #include "tests/bench/options.h"
 #include "tests/bench/process.h"
+#include "tests/bench/reload.h"
 #include "tests/bench/report.h"
 #include "tests/bench/statistics.h"
 
@@ -30,6 +31,11 @@ struct bench {
 
 /* ---- who and what */
 
+/* It has a table of its own. */
+static bool bench_wants_reload(const struct options *options) {
+    return options->only == NULL ? options->contestants == NULL : options_names(options->only, "reload");
+}
+
 static bool contestant_is_known(const char *name) {
     for (size_t i = 0; i < contestant_count(); i++) {
         const struct contestant *contestant = contestant_at(i);
@@ -42,6 +48,9 @@ static bool contestant_is_known(const char *name) {
 }
 
 static bool workload_is_known(const char *name) {
+    if (strcmp(name, "reload") == 0) {
+        return true;
+    }
     for (size_t i = 0; i < workload_count(); i++) {
         const struct workload *workload = workload_at(i);
         if (strcmp(workload->name, name) == 0 || strcmp(contest_name(workload->contest), name) == 0) {
@@ -98,7 +107,7 @@ static bool bench_choose_contestants(struct bench *bench, struct error *error) {
             return false;
         }
     }
-    if (bench->report.entries_count == 0) {
+    if (bench->report.entries_count == 0 && bench->workloads_count > 0) {
         return error_set(error, "no contestant is left\n%s", bench->report.notes.data);
     }
     return true;
@@ -126,6 +135,8 @@ static void bench_list(void) {
         printf("  %-15s %-8s %s%s\n", workload->name, contest_name(workload->contest), workload->title,
                workload->only_full ? " *" : "");
     }
+    printf("  %-15s %-8s %s\n", "reload", "",
+           "turns of a worker and latencies while a large configuration is reloaded");
     printf("contestants (* only with --contestants):\n");
     for (size_t i = 0; i < contestant_count(); i++) {
         const struct contestant *contestant = contestant_at(i);
@@ -238,7 +249,7 @@ static bool bench_write_json(const struct bench *bench, struct error *error) {
 
 static bool bench_run(struct bench *bench, struct error *error) {
     struct report *report = &bench->report;
-    bench->results = calloc(bench->workloads_count * report->entries_count, sizeof *bench->results);
+    bench->results = calloc(bench->workloads_count * report->entries_count + 1, sizeof *bench->results);
     if (bench->results == NULL) {
         return error_set(error, "no memory for the results");
     }
@@ -252,7 +263,13 @@ static bool bench_run(struct bench *bench, struct error *error) {
     for (size_t i = 0; i < bench->workloads_count && !interrupt_pending(); i++) {
         bench_run_workload(bench, bench->workloads[i]);
     }
-    report_print_summary(report);
+    if (bench->workloads_count > 0) {
+        report_print_summary(report);
+    }
+    if (bench_wants_reload(&bench->options) && !interrupt_pending() &&
+        !reload_bench(&bench->options, &bench->ports, error)) {
+        return false;
+    }
     return bench->options.json == NULL || bench_write_json(bench, error);
 }
 

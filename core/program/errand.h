@@ -1,0 +1,31 @@
+/* A thread for what takes long and may take long: reading a configuration, loading filters, taking them down. It has a
+ * lower priority than the workers, which have traffic and perhaps share its processor: at the same priority each of its
+ * slices would hold them up for some milliseconds. Whoever sends it waits, so nothing runs at the same time that would
+ * not without it. */
+#ifndef MOONRING_PROGRAM_ERRAND_H
+#define MOONRING_PROGRAM_ERRAND_H
+
+#include "base/error.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+
+typedef void errand_fn(void *argument);
+
+struct errand {
+    pthread_t thread;
+    bool runs; /* the thread does */
+    sem_t asked;
+    sem_t done;
+    errand_fn *function; /* NULL: the thread is to end */
+    void *argument;
+};
+
+/* Starts the thread. errand_finish may be called in any case, also for one that is all zero. */
+bool errand_start(struct errand *errand, struct error *error);
+void errand_finish(struct errand *errand);
+/* Runs the function there, and waits until it has returned. Not to be called from there. */
+void errand_run(struct errand *errand, errand_fn *function, void *argument);
+
+#endif

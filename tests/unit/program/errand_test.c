@@ -1,0 +1,39 @@
+#include "program/errand.h"
+
+#include <criterion/criterion.h>
+#include <sys/resource.h>
+
+struct seen {
+    pthread_t thread;
+    int priority;
+    int times;
+};
+
+static void look(void *argument) {
+    struct seen *seen = argument;
+    seen->thread = pthread_self();
+    seen->priority = getpriority(PRIO_PROCESS, 0);
+    seen->times++;
+}
+
+Test(errand, runs_on_a_thread_of_lower_priority_while_the_caller_waits, .timeout = 10) {
+    struct errand errand = {.runs = false};
+    struct error error;
+    struct seen seen = {.times = 0};
+    int priority = getpriority(PRIO_PROCESS, 0);
+    cr_assert(errand_start(&errand, &error), "%s", error.text);
+    errand_run(&errand, look, &seen);
+    cr_assert_eq(seen.times, 1);
+    errand_run(&errand, look, &seen);
+    cr_assert_eq(seen.times, 2);
+    cr_assert_not(pthread_equal(seen.thread, pthread_self()));
+    cr_assert_gt(seen.priority, priority);
+    cr_assert_eq(getpriority(PRIO_PROCESS, 0), priority);
+    errand_finish(&errand);
+}
+
+Test(errand, that_never_started_may_be_finished, .timeout = 10) {
+    struct errand errand = {.runs = false};
+    errand_finish(&errand);
+    cr_assert_not(errand.runs);
+}
