@@ -57,11 +57,12 @@ SIMULATION := $(filter-out %/main.c %_test.c tests/simulate/conformance%,$(wildc
               $(BASE) $(filter-out core/engine/access_log.c,$(ENGINE))
 SIMULATION_TESTS := $(wildcard tests/simulate/*_test.c) tests/simulate/conformance.c tests/support/sanitizer.c
 BENCH   := $(wildcard tests/bench/*.c)
+HOOK_BENCH := $(wildcard tests/bench/hooks/*.c)
 EPOLL_RELAY := $(wildcard tests/bench/epoll/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all run test asan tsan simulate fuzz coverage soak torture bench bench-quick fmt lint install clean distclean help FORCE
+.PHONY: all run test asan tsan simulate fuzz coverage soak torture bench bench-quick bench-hooks fmt lint install clean distclean help FORCE
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -86,6 +87,10 @@ $(BUILD)/tests/scenario-tests: $(call objects,$(SCENARIO) $(SUPPORT) $(BASE))
 
 $(BUILD)/tests/simulator: $(call objects,tests/simulate/main.c $(SIMULATION))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lm
+
+# Filters in Lua on the fake: what a hook costs. It has the world's clock for sessions, and the real one to measure.
+$(BUILD)/tests/hook-bench: $(call objects,$(HOOK_BENCH) $(SIMULATION) $(CONFIG) $(PROTOCOL) $(LUA))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lyaml -lluajit-5.1 -lm
 
 $(BUILD)/tests/simulator-tests: $(call objects,$(SIMULATION_TESTS) tests/simulate/conformance_world.c $(SIMULATION))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lm $(TEST_LIBS)
@@ -130,7 +135,7 @@ export MOONRING = $(BUILD)/moonring
 
 test: ## install what is missing and run every test
 	@.ci/install build test
-	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/moonring $(TESTS)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/moonring $(BUILD)/tests/hook-bench $(TESTS)
 	@tests/run.sh $(TESTS)
 
 asan: ## unit tests, simulator and scenarios under AddressSanitizer and UndefinedBehaviorSanitizer, with leaks
@@ -185,6 +190,12 @@ bench: ## compare with HAProxy, nginx and an epoll relay: throughput, latency, C
 	@.ci/install build bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/benchmark $(BUILD)/tests/epoll-relay
 	@$(BENCHMARK) $(BENCH_FLAGS)
+
+CHUNKS ?= 10000000
+bench-hooks: ## what byte hooks in Lua add to relaying a chunk, in process, over CHUNKS=10000000 of 64 bytes
+	@.ci/install build
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/hook-bench
+	@$(BUILD)/tests/hook-bench $(CHUNKS)
 
 bench-quick: ## the same with few and short rounds: what works, and figures of a rough kind (about 3 minutes)
 	@$(MAKE) --no-print-directory bench BENCH_FLAGS='--rounds 1 --seconds 0.5 $(BENCH_FLAGS)'

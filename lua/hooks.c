@@ -256,24 +256,31 @@ static enum hook_outcome run_finish_frames(struct run *run) {
     return run_enter(run, 1);
 }
 
-static enum hook_outcome run_returned(struct run *run) {
-    struct entry *entry = &run->entry;
-    struct views *views = run->runtime->views;
+/* Not in the frame of those that may run for each chunk, with all its text. */
+__attribute__((noinline)) static enum hook_outcome run_answered(struct run *run) {
     struct error error;
-    if (hook_is_of_bytes(entry->hook)) {
-        switch (view_end(views, entry->conn->slot, hook_direction(entry->hook))) {
-        case VIEW_DONE:
-        case VIEW_NOTHING:
-            break;
-        case VIEW_FINISH:
-            return run_finish_frames(run);
-        case VIEW_FAILED:
-            return run_fail(run, view_reason(views));
-        }
-    } else if (!hooks_take_answer(entry, run->thread->state, &error)) {
+    if (!hooks_take_answer(&run->entry, run->thread->state, &error)) {
         return run_fail(run, error.text);
-    } else {
-        run_stop_views(run);
+    }
+    run_stop_views(run);
+    run_done(run);
+    return HOOK_RETURNED;
+}
+
+static enum hook_outcome run_returned(struct run *run) {
+    const struct entry *entry = &run->entry;
+    struct views *views = run->runtime->views;
+    if (!hook_is_of_bytes(entry->hook)) {
+        return run_answered(run);
+    }
+    switch (view_end(views, entry->conn->slot, hook_direction(entry->hook))) {
+    case VIEW_DONE:
+    case VIEW_NOTHING:
+        break;
+    case VIEW_FINISH:
+        return run_finish_frames(run);
+    case VIEW_FAILED:
+        return run_fail(run, view_reason(views));
     }
     run_done(run);
     return HOOK_RETURNED;
@@ -450,7 +457,9 @@ static enum script_outcome push_hook(struct run *run, int *arguments_count, stru
         *arguments_count += preparation.arguments_count;
     }
     conn_push(thread, conn);
-    lua_insert(thread, 2);
+    if (*arguments_count > 1) {
+        lua_insert(thread, 2);
+    }
     if (hook_is_of_bytes(hook)) {
         lua_rawgeti(thread, LUA_REGISTRYINDEX, conn->bufs[hook_direction(hook)]);
         *arguments_count += 1;

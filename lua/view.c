@@ -173,9 +173,14 @@ enum view_outcome view_begin(struct views *views, uint32_t number, enum directio
             return outcome;
         }
     }
+    bool is_alone = slot->open == 0;
     slot->epochs[direction] = views_number(views);
     slot->open |= (uint8_t)(1u << direction);
-    view_resume(views, number);
+    if (is_alone) {
+        buf_show(views, number, direction);
+    } else {
+        view_resume(views, number);
+    }
     return VIEW_DONE;
 }
 
@@ -204,7 +209,11 @@ static void slot_close(struct views *views, uint32_t number, enum direction dire
         slot->framings[direction]->loop = LOOP_NONE;
     }
     slot->open &= (uint8_t) ~(1u << direction);
-    slot_hide(views, number);
+    if (slot->open == 0) {
+        view_hide(&views->views[view_index(number, direction)]);
+    } else {
+        slot_hide(views, number);
+    }
 }
 
 enum view_outcome view_end(struct views *views, uint32_t number, enum direction direction) {

@@ -391,6 +391,16 @@ static void chain_hold_failed(struct filter_session *filter_session, enum direct
     chain_fail(filter_session, CLOSE_FILTER_HOLD);
 }
 
+/* noinline: a buffer for text has no place in the frames of the path of bytes. */
+__attribute__((noinline)) static void chain_hold_is_full(struct filter_session *filter_session,
+                                                         enum direction direction) {
+    const struct stage *stage = &filter_session->stages[direction];
+    char why[HOLD_TEXT_SIZE];
+    snprintf(why, sizeof why, "it holds %u bytes and needs %u: hold_max is %u", stage->input.bytes, stage->need,
+             filter_session->filter->hold_max);
+    chain_hold_failed(filter_session, direction, why);
+}
+
 /* The byte hook has returned: what it left alone is passed on, unless it wants more. */
 static void chain_settle(struct filter_session *filter_session, enum direction direction) {
     struct buffers *buffers = &engine_of(filter_session->chain)->buffers;
@@ -401,10 +411,7 @@ static void chain_settle(struct filter_session *filter_session, enum direction d
     }
     stage->came_us = engine_of(filter_session->chain)->now_us;
     if (wants_more && stage->need > filter_session->filter->hold_max) {
-        char why[HOLD_TEXT_SIZE];
-        snprintf(why, sizeof why, "it holds %u bytes and needs %u: hold_max is %u", stage->input.bytes, stage->need,
-                 filter_session->filter->hold_max);
-        chain_hold_failed(filter_session, direction, why);
+        chain_hold_is_full(filter_session, direction);
         return;
     }
     if (wants_more || stage_is_ahead(stage)) {
@@ -490,7 +497,7 @@ static void chain_work(struct filter_session *filter_session, enum direction dir
             return;
         }
         if (!chain_has_room(filter_session, direction)) {
-            chain->is_blocked = true;
+            chain->is_blocked[direction] = true;
             return;
         }
         if (!stage_is_ripe(stage)) {
@@ -542,6 +549,7 @@ static bool chain_has_sink(const struct chain *chain, enum direction direction) 
 
 static void chain_pump_stages(struct chain *chain, enum direction direction) {
     uint32_t reach = chain_has_sink(chain, direction) ? chain_reach(chain, direction) : 0;
+    chain->is_blocked[direction] = false;
     chain->pumps = true;
     chain->pumped = direction;
     for (uint32_t position = chain_relays(chain) ? 0 : 1; position < reach && !chain_is_closing(chain); position++) {
@@ -813,8 +821,19 @@ static bool chain_has_work(const struct chain *chain) {
     return !chain_is_closing(chain) || chain->phase == PHASE_CLOSED;
 }
 
+/* Moves bytes, in one direction or in both. */
+static void chain_move(struct chain *chain, enum direction first, enum direction last) {
+    for (enum direction direction = first; direction <= last; direction++) {
+        chain_pump(chain, direction);
+    }
+    chain_satisfy(chain);
+    for (enum direction direction = first; direction <= last; direction++) {
+        chain_release_direction(chain, direction);
+    }
+    chain_call_quotas(chain);
+}
+
 static void chain_step(struct chain *chain) {
-    chain->is_blocked = false;
     chain_satisfy(chain);
     if (!chain_has_work(chain)) {
         return;
@@ -846,24 +865,12 @@ static void chain_step(struct chain *chain) {
     case PHASE_OVER:
         break;
     }
-    if (chain_is_closing(chain)) {
-        return;
+    if (!chain_is_closing(chain)) {
+        chain_move(chain, FROM_CLIENT, FROM_SERVER);
     }
-    chain_pump(chain, FROM_CLIENT);
-    chain_pump(chain, FROM_SERVER);
-    chain_satisfy(chain);
-    chain_release_direction(chain, FROM_CLIENT);
-    chain_release_direction(chain, FROM_SERVER);
-    chain_call_quotas(chain);
 }
 
-void chain_advance(struct chain *chain) {
-    if (chain->advancing) {
-        chain->again = true;
-        return;
-    }
-    chain->advancing = true;
-    chain->again = true;
+static void chain_go_on(struct chain *chain) {
     while (chain->again && chain_has_work(chain)) {
         chain->again = false;
         chain_step(chain);
@@ -874,6 +881,31 @@ void chain_advance(struct chain *chain) {
     }
 }
 
+void chain_advance(struct chain *chain) {
+    chain->again = true;
+    if (!chain->advancing) {
+        chain->advancing = true;
+        chain_go_on(chain);
+    }
+}
+
+void chain_advance_flow(struct chain *chain, enum direction direction) {
+    if (chain->phase != PHASE_RELAY || chain->ends || chain->advancing) {
+        chain_advance(chain);
+        return;
+    }
+    chain->advancing = true;
+    chain->again = false;
+    chain_satisfy(chain);
+    if (!chain_is_closing(chain)) {
+        chain_move(chain, direction, direction);
+    }
+    if (chain_flow(chain, direction)->complete) {
+        chain->again = true; /* the other direction may depend on the end of this one */
+    }
+    chain_go_on(chain);
+}
+
 bool chain_is_quiet(const struct chain *chain) {
     bool is_filtered = chain->is_filtered[FROM_CLIENT] || chain->is_filtered[FROM_SERVER];
     bool is_limited = chain->limits[FROM_CLIENT].rate != 0 || chain->limits[FROM_SERVER].rate != 0;
@@ -881,8 +913,8 @@ bool chain_is_quiet(const struct chain *chain) {
            !chain_has_waits(chain);
 }
 
-bool chain_wants_room(const struct chain *chain) {
-    return chain->is_blocked || chain->phase != PHASE_RELAY || chain->ends || chain_has_waits(chain);
+bool chain_wants_room(const struct chain *chain, enum direction direction) {
+    return chain->is_blocked[direction] || chain->phase != PHASE_RELAY || chain->ends || chain_has_waits(chain);
 }
 
 /* --- what flow and session ask --------------------------------------------------------------------------------------
@@ -943,7 +975,7 @@ uint32_t chain_allowance(struct chain *chain, enum direction direction, uint32_t
 
 /* A byte hook waits for more, whether it has returned or is suspended. */
 static uint64_t stage_hold_deadline_us(const struct stage *stage, const struct filter *filter) {
-    bool holds = (stage->has_hook || stage->busy) && stage->input.bytes > 0 && !stage->ended &&
+    bool holds = stage->input.bytes > 0 && (stage->has_hook || stage->busy) && !stage->ended &&
                  stage_wanted(stage) > stage->input.bytes;
     return holds && filter->hold_timeout_ms != 0 ? stage->came_us + filter->hold_timeout_ms * 1000 : UINT64_MAX;
 }

@@ -50,7 +50,7 @@ struct chain {
     bool again;     /* and shall look once more */
     bool pumps;     /* bytes are being moved from stage to stage, in that direction: */
     enum direction pumped;
-    bool is_blocked;        /* a hook was not entered since there is no room behind its filter */
+    bool is_blocked[2];     /* by direction: a hook was not entered since there is no room behind its filter */
     bool ends;              /* a filter closed the session: what was said last is on its way, or said */
     bool is_filtered[2];    /* by direction: received bytes go through the stages */
     bool is_listening[2];   /* by direction: bytes are received */
@@ -71,11 +71,13 @@ bool chain_connect_failed(struct chain *chain);
 void chain_connected(struct chain *chain);
 /* Does whatever can be done now: runs hooks, moves bytes. Safe to call at any depth. */
 void chain_advance(struct chain *chain);
+/* The same where nothing has changed but the flow of that direction: bytes have come, or have gone. */
+void chain_advance_flow(struct chain *chain, enum direction direction);
 
 /* Received bytes change nothing but the flow's queue: nobody needs to look. */
 bool chain_is_quiet(const struct chain *chain);
-/* Somebody waits until there is room in the flow's queue. */
-bool chain_wants_room(const struct chain *chain);
+/* Somebody waits until there is room in the queue of that flow. */
+bool chain_wants_room(const struct chain *chain, enum direction direction);
 
 /* Where received bytes go: the first stage of that direction, or the flow's queue. */
 struct queue *chain_incoming(struct chain *chain, enum direction direction);

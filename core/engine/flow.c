@@ -264,8 +264,9 @@ static void flow_send_result(struct flow *flow, int result) {
     } else {
         flow_send(flow);
     }
-    if (chain_of(flow) != NULL && chain_wants_room(chain_of(flow)) && !flow_is_over(flow)) {
-        chain_advance(chain_of(flow));
+    struct chain *chain = chain_of(flow);
+    if (chain != NULL && chain_wants_room(chain, flow_direction(flow)) && !flow_is_over(flow)) {
+        chain_advance_flow(chain, flow_direction(flow));
     }
     flow_receive(flow);
 }
@@ -456,8 +457,11 @@ void flow_evacuate(struct flow *flow) {
 
 /* New bytes, or the end: through the filters, if there are some, to the sink. */
 static void flow_advance(struct flow *flow) {
-    if (chain_of(flow) != NULL && (flow->source_ended || !chain_is_quiet(chain_of(flow)))) {
-        chain_advance(chain_of(flow));
+    struct chain *chain = chain_of(flow);
+    if (chain != NULL && flow->source_ended) {
+        chain_advance(chain);
+    } else if (chain != NULL && !chain_is_quiet(chain)) {
+        chain_advance_flow(chain, flow_direction(flow));
     } else {
         flow_send(flow);
     }

@@ -342,7 +342,7 @@ void act_resume(struct act *act) {
         return;
     }
     filter_enter(engine, filter_session, act->hook);
-    script_enter(act);
+    script_enter_act(act);
     enum hook_outcome outcome = act_go_on(act);
     script_settle(act, outcome);
     filter_leave(engine, filter_session, act->hook, outcome);

@@ -55,7 +55,7 @@ static void file_connected(void *holder) {
     file_news(file);
 }
 
-struct file *file_open(struct world *world, enum file_kind kind) {
+struct file *file_make(struct world *world, enum file_kind kind) {
     struct file *file = calloc(1, sizeof(*file));
     check(file != NULL);
     file->world = world;
@@ -82,7 +82,7 @@ static void file_trace_peer(const struct file *file) {
 }
 
 struct file *file_open_stream(struct world *world, struct stream *stream) {
-    struct file *file = file_open(world, FILE_SOCKET);
+    struct file *file = file_make(world, FILE_SOCKET);
     file->family = address_family(&stream->address);
     file->stream = stream;
     stream->news = file_news;

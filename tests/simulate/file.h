@@ -42,7 +42,7 @@ struct file {
 };
 
 /* A new descriptor. */
-struct file *file_open(struct world *world, enum file_kind kind);
+struct file *file_make(struct world *world, enum file_kind kind);
 /* An open one of that kind, or a violation that names the caller. */
 struct file *file_get(struct world *world, int fd, const char *caller);
 struct file *file_get_kind(struct world *world, int fd, enum file_kind kind, const char *caller);

@@ -37,7 +37,7 @@ int kernel_socket(int family) {
         world_trace(world, "kernel socket: -EMFILE");
         return -EMFILE;
     }
-    struct file *file = file_open(world, FILE_SOCKET);
+    struct file *file = file_make(world, FILE_SOCKET);
     file->family = family;
     world_trace(world, "kernel socket: fd %d", file->fd);
     return file->fd;
@@ -156,8 +156,8 @@ int kernel_pipe_open(struct kernel_pipe *pipe, uint32_t size) {
     *content = (struct pipe){.capacity = pages * PIPE_PAGE, .ends = 2, .bytes = malloc((size_t)pages * PIPE_PAGE)};
     check(content->bytes != NULL);
     world->pipe_size_max = content->capacity > world->pipe_size_max ? content->capacity : world->pipe_size_max;
-    struct file *read_end = file_open(world, FILE_PIPE_READ);
-    struct file *write_end = file_open(world, FILE_PIPE_WRITE);
+    struct file *read_end = file_make(world, FILE_PIPE_READ);
+    struct file *write_end = file_make(world, FILE_PIPE_WRITE);
     read_end->pipe = content;
     write_end->pipe = content;
     *pipe = (struct kernel_pipe){.read_fd = read_end->fd, .write_fd = write_end->fd, .size = content->capacity};
@@ -241,7 +241,7 @@ int64_t kernel_splice(int from_fd, int to_fd, size_t size) {
  */
 
 int kernel_event_open(void) {
-    return file_open(world_here(), FILE_EVENT)->fd;
+    return file_make(world_here(), FILE_EVENT)->fd;
 }
 
 void kernel_event_signal(int fd) {

@@ -91,7 +91,7 @@ void script_stop(const struct filter_session *filter_session) {
 /* --- entries -------------------------------------------------------------------------------------------------------
  */
 
-void script_enter(struct act *act) {
+void script_enter_act(struct act *act) {
     struct script *script = act->script;
     act->state = ACT_RUNS;
     script->troupe->written_count = 0;
@@ -389,7 +389,7 @@ static enum hook_outcome script_run(struct filter_session *filter_session, enum 
         passage_note_question(script->passage);
     }
     act_prepare(act);
-    script_enter(act);
+    script_enter_act(act);
     enum hook_outcome outcome = act_go_on(act);
     script_settle(act, outcome);
     return outcome;

@@ -122,7 +122,7 @@ static inline enum direction hook_direction(enum hook hook) {
 }
 
 /* An entry begins; and is over, before the engine learns how: it then sends what was written, or gives it up. */
-void script_enter(struct act *act);
+void script_enter_act(struct act *act);
 void script_settle(struct act *act, enum hook_outcome outcome);
 /* Where in its output something goes that is written now: behind the message in progress. */
 uint64_t script_place(const struct script *script, enum direction direction);
