@@ -61,6 +61,15 @@ struct engine_gauges {
     _Atomic uint64_t pipes_open;
 };
 
+/* How many may go through the sessions at a time, each at its own pace. */
+enum { ENGINE_WALKS_MAX = 17 };
+
+/* A way through the sessions that were open when it began. */
+struct walk {
+    struct link *next; /* in engine->sessions; NULL: it has not begun, or is over */
+    uint64_t until_id; /* sessions from here on were opened later */
+};
+
 struct engine {
     uint32_t number; /* of the worker, from 0 */
     struct ring *ring;
@@ -78,6 +87,8 @@ struct engine {
     struct list released;       /* owners to release at the end of the turn */
     struct list sessions;
     uint32_t sessions_count;
+    struct walk walks[ENGINE_WALKS_MAX];
+    uint32_t walks_used; /* the first so many may have begun */
     struct slab sessions_slab;
     struct slab retries_slab;
     uint64_t next_session_id;
@@ -131,6 +142,14 @@ static inline void engine_retire(struct engine *engine, struct epoch *epoch) {
     }
     if (users == 0) {
         engine->epoch_over(engine, epoch);
+    }
+}
+
+/* The session with this link goes: who would have come to it next, steps on. */
+static inline void engine_step_over(struct engine *engine, const struct link *link) {
+    for (uint32_t i = 0; i < engine->walks_used; i++) {
+        struct walk *walk = &engine->walks[i];
+        walk->next = walk->next == link ? link->next : walk->next;
     }
 }
 

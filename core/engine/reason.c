@@ -44,6 +44,8 @@ const char *close_reason_name(enum close_reason reason) {
         return "drained";
     case CLOSE_RETIRED:
         return "retired";
+    case CLOSE_KILLED:
+        return "killed";
     case CLOSE_SHUTDOWN:
         return "shutdown";
     case CLOSE_RESOURCES:
@@ -78,6 +80,7 @@ const char *close_reason_ended_by(enum close_reason reason) {
     case CLOSE_SERVER_DOWN:
     case CLOSE_DRAINED:
     case CLOSE_RETIRED:
+    case CLOSE_KILLED:
     case CLOSE_SHUTDOWN:
     case CLOSE_RESOURCES:
         return "moonring";

@@ -24,6 +24,7 @@ enum close_reason {
     CLOSE_SERVER_DOWN,   /* its server went down, and on_server_down is reset */
     CLOSE_DRAINED,       /* its server is down, and the time to drain is over */
     CLOSE_RETIRED,       /* reloads have replaced its filters too often, or too long ago */
+    CLOSE_KILLED,        /* an operator closed it */
     CLOSE_SHUTDOWN,      /* moonring stops */
     CLOSE_RESOURCES,     /* descriptors or memory ran out */
 };

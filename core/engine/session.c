@@ -817,7 +817,8 @@ static bool closing_cuts(const struct session *session, const struct flow *flow)
         return !flow->ended && (flow->bytes > 0 || session->chain->phase == PHASE_RELAY);
     }
     bool by_force = session->reason == CLOSE_TIMEOUT_LIFETIME || session->reason == CLOSE_TIMEOUT_SEND_STALL ||
-                    session->reason == CLOSE_SHUTDOWN || session->reason == CLOSE_DRAINED;
+                    session->reason == CLOSE_SHUTDOWN || session->reason == CLOSE_DRAINED ||
+                    session->reason == CLOSE_KILLED;
     return by_force && !flow->ended && flow->bytes > 0 && session->engine->now_us - session->progress_us < QUIET_US;
 }
 
@@ -909,6 +910,7 @@ static void session_release(struct owner *owner) {
     if (session->chain != NULL) {
         chain_free(session->chain);
     }
+    engine_step_over(engine, &session->link);
     link_remove(&session->link);
     engine->sessions_count--;
     slab_give(&engine->sessions_slab, session);
@@ -941,7 +943,7 @@ void session_mind_server(struct session *session) {
 
 /* --- for people ------------------------------------------------------------------------------------------------- */
 
-static const char *session_state_name(enum session_state state) {
+const char *session_state_name(enum session_state state) {
     switch (state) {
     case SESSION_ROUTING:
         return "routing";
@@ -961,15 +963,22 @@ static const char *session_state_name(enum session_state state) {
     return "unknown";
 }
 
+void session_client(const struct session *session, struct address *address) {
+    session_peer(session, address);
+    bool noted = address->length > 0 && !address_is_unix(address);
+    if (!noted && session->client_end.fd >= 0 && kernel_peer_address(session->client_end.fd, address) < 0) {
+        address->length = 0;
+    }
+}
+
 void session_describe(const struct session *session, struct bytes *out) {
     uint64_t now_us = session->engine->now_us;
-    char client[ADDRESS_TEXT_MAX] = "-";
+    char client[ADDRESS_TEXT_MAX];
     char doing[128];
     bool filter_does = session->chain != NULL && chain_describe(session->chain, doing, sizeof doing);
     struct address address;
-    if (session->client_end.fd >= 0 && kernel_peer_address(session->client_end.fd, &address) == 0) {
-        address_format(&address, client, sizeof client);
-    }
+    session_client(session, &address);
+    address_format(&address, client, sizeof client);
     bytes_printf(out, "session %lu worker=%u listener=%s client=", (unsigned long)session->id, session->engine->number,
                  session->settings->listener);
     bytes_append_escaped(out, client, strlen(client)); /* a unix client chooses its name */

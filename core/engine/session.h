@@ -26,6 +26,10 @@ enum session_state {
                         */
     SESSION_CLOSING,
 };
+enum { SESSION_STATES = SESSION_CLOSING + 1 };
+
+/* In lower case: `relaying`. */
+const char *session_state_name(enum session_state state);
 
 struct endpoint {
     int fd;              /* ours; -1: none */
@@ -93,6 +97,8 @@ void session_reset(struct session *session, enum close_reason reason);
 
 /* Ends it if its server is down and that is what is to become of the server's sessions. */
 void session_mind_server(struct session *session);
+/* Who the client is: as it was noted, or as the kernel says now. length 0: not known. */
+void session_client(const struct session *session, struct address *address);
 
 /* Appends one line for people. */
 void session_describe(const struct session *session, struct bytes *out);

@@ -399,8 +399,27 @@ void worker_run(struct worker *worker) {
     worker->options.stopped(worker->options.argument, worker);
 }
 
-void worker_describe_sessions(struct worker *worker, struct bytes *out) {
-    list_for_each (link, &worker->engine.sessions) {
-        session_describe(container_of(link, struct session, link), out);
+/* --- walks ------------------------------------------------------------------------------------------------------ */
+
+void worker_walk_begin(struct worker *worker, uint32_t number) {
+    struct engine *engine = &worker->engine;
+    check(number < ENGINE_WALKS_MAX);
+    engine->walks[number] = (struct walk){.next = engine->sessions.head.next, .until_id = engine->next_session_id};
+    engine->walks_used = number < engine->walks_used ? engine->walks_used : number + 1;
+}
+
+/* Sessions stand in the order of their numbers. */
+struct session *worker_walk_next(struct worker *worker, uint32_t number) {
+    struct engine *engine = &worker->engine;
+    struct walk *walk = &engine->walks[number];
+    if (walk->next == NULL) {
+        return NULL;
     }
+    struct session *session = container_of(walk->next, struct session, link);
+    if (walk->next == &engine->sessions.head || session->id >= walk->until_id) {
+        walk->next = NULL;
+        return NULL;
+    }
+    walk->next = walk->next->next;
+    return session;
 }

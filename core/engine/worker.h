@@ -13,6 +13,7 @@
 
 struct worker;
 struct message;
+struct session;
 typedef void message_run_fn(struct worker *worker, struct message *message);
 
 /* Work for a worker's thread, sent by another. Belongs to the sender until it has run. */
@@ -104,7 +105,10 @@ void worker_stop(struct worker *worker);
 void worker_close_sessions(struct worker *worker);
 /* Closes those that began in the epoch and have filters. */
 void worker_close_filtered(struct worker *worker, const struct epoch *epoch, enum close_reason reason);
-/* Appends a line for each session. */
-void worker_describe_sessions(struct worker *worker, struct bytes *out);
+/* A walk through the sessions that are open now, the oldest first, in as many turns as one likes: sessions may come and
+ * go meanwhile. `number`: below ENGINE_WALKS_MAX; one that has begun already begins again. */
+void worker_walk_begin(struct worker *worker, uint32_t number);
+/* The next one; NULL: it was the last. */
+struct session *worker_walk_next(struct worker *worker, uint32_t number);
 
 #endif

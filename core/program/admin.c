@@ -203,6 +203,15 @@ static void client_turn(struct admin *admin, struct admin_client *client, bool r
     }
 }
 
+bool admin_is_answering(const struct admin *admin) {
+    for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
+        if (admin->clients[i].fd >= 0 && admin->clients[i].answers) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* --- turning ---------------------------------------------------------------------------------------------------- */
 
 static size_t count_clients(const struct admin *admin) {

@@ -30,7 +30,8 @@ struct admin_peer {
     uint32_t process;
 };
 
-enum { ADMIN_GOES_ON = -1 }; /* instead of an exit status: this was not all */
+/* Exit statuses; and, instead of one: this was not all. */
+enum { ADMIN_DONE = 0, ADMIN_REFUSED = 2, ADMIN_GOES_ON = -1 };
 
 /* Who knows the orders. `client` is the number of the client's place, the same up to the end of its answer. */
 struct admin_service {
@@ -78,6 +79,8 @@ bool admin_prepare(struct admin *admin, const struct config_admin *config, struc
 void admin_commit(struct admin *admin, const struct config_admin *config);
 void admin_abandon(struct admin *admin);
 
+/* Some client has not got all of its answer. */
+bool admin_is_answering(const struct admin *admin);
 /* Fills in what to wait for; returns how many. *until_ms becomes the time at which admin_turn is due anyway, if that is
  * earlier. */
 size_t admin_poll(const struct admin *admin, struct pollfd polls[static ADMIN_POLLS_MAX], uint64_t *until_ms);

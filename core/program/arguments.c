@@ -273,6 +273,15 @@ static bool option_apply(struct parser *parser, enum option option, const char *
         return format_set(parser, value);
     case OPTION_SOCKET:
         return path_set(parser, &arguments->socket, option, value);
+    case OPTION_LISTENER:
+    case OPTION_SERVER:
+    case OPTION_CLIENT:
+    case OPTION_STATE:
+    case OPTION_OLDER:
+    case OPTION_GENERATION:
+    case OPTION_ID:
+    case OPTION_ALL:
+    case OPTION_LIMIT:
     case OPTION_JSON:
         return given_set(parser, option, value);
     case OPTION_LISTEN:

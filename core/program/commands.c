@@ -65,7 +65,24 @@ static const struct command_row COMMANDS[COMMANDS_COUNT] = {
                             "moonring ctl status [--json]", CTL_EXIT, 0, 0},
     [COMMAND_CTL_GENERATIONS] = {"ctl generations", "the configurations that sessions are open in",
                                  "moonring ctl generations [--json]", CTL_EXIT, 0, 0},
-    [COMMAND_CTL_SESSIONS] = {"ctl sessions", "a line for each session", "moonring ctl sessions", CTL_EXIT, 0, 0},
+    [COMMAND_CTL_SESSIONS] = {"ctl sessions", "the sessions that are open, the oldest first",
+                              "moonring ctl sessions [FILTERS] [--limit N] [--json]",
+                              "\nSeveral filters hold together.\n"
+                              "\nexamples:\n"
+                              "  moonring ctl sessions --listener web --older 1h\n"
+                              "  moonring ctl sessions --client 10.0.0.0/8 --state connecting\n"
+                              "  moonring ctl sessions --json | jq '.sessions[].client'\n" CTL_EXIT,
+                              0, 0},
+    [COMMAND_CTL_KILL] =
+        {"ctl kill", "close sessions, and say how many",
+         "moonring ctl kill FILTERS [--json]\nmoonring ctl kill --all [--json]",
+         "\nSeveral filters hold together. A stream that flows is reset, since it is cut; one that has been\n"
+         "quiet for a second ends in order. The access log gives the reason `killed`.\n"
+         "\nexamples:\n"
+         "  moonring ctl kill --id 0/4711\n"
+         "  moonring ctl kill --server db1 --older 8h\n"
+         "  moonring ctl kill --generation '<41'\n" CTL_EXIT,
+         0, 0},
     [COMMAND_CTL_METRICS] = {"ctl metrics", "all counters, in Prometheus' text format", "moonring ctl metrics",
                              CTL_EXIT, 0, 0},
     [COMMAND_CTL_RELOAD] = {"ctl reload", "read the configuration and its filters again, and tell what became of it",
@@ -93,12 +110,14 @@ static const struct command_row COMMANDS[COMMANDS_COUNT] = {
 };
 
 #define IN(command) (UINT64_C(1) << (command))
+/* What is about some sessions. */
+#define IN_FILTERED (IN(COMMAND_CTL_SESSIONS) | IN(COMMAND_CTL_KILL))
 /* What has its answer as JSON, too. */
 #define IN_JSON                                                                                                        \
-    (IN(COMMAND_CTL_STATUS) | IN(COMMAND_CTL_GENERATIONS) | IN(COMMAND_CTL_RELOAD) | IN(COMMAND_CTL_PLAN) |            \
-     IN(COMMAND_CTL_ROLLBACK) | IN(COMMAND_CTL_LOG_LEVEL))
+    (IN(COMMAND_CTL_STATUS) | IN_FILTERED | IN(COMMAND_CTL_GENERATIONS) | IN(COMMAND_CTL_RELOAD) |                     \
+     IN(COMMAND_CTL_PLAN) | IN(COMMAND_CTL_ROLLBACK) | IN(COMMAND_CTL_LOG_LEVEL))
 /* What goes to the admin socket. */
-#define IN_CTL (IN(COMMAND_CTL) | IN(COMMAND_CTL_SESSIONS) | IN(COMMAND_CTL_METRICS) | IN_JSON)
+#define IN_CTL (IN(COMMAND_CTL) | IN(COMMAND_CTL_METRICS) | IN_JSON)
 
 static const struct option_row OPTIONS[OPTIONS_COUNT] = {
     [OPTION_CONFIG] = {'c', "config", "FILE", IN(COMMAND_RUN) | IN(COMMAND_CHECK) | IN(COMMAND_CONFIG_DUMP) | IN_CTL,
@@ -113,6 +132,17 @@ static const struct option_row OPTIONS[OPTIONS_COUNT] = {
                    "take FILE as if it lay at PATH (relative names, messages)"},
     [OPTION_FORMAT] = {0, "format", "text|json", IN(COMMAND_CHECK), "how to print what is wrong; default: text"},
     [OPTION_SOCKET] = {0, "socket", "ADDR", IN_CTL, "where it takes orders; default: unix:/run/moonring/admin.sock"},
+    [OPTION_LISTENER] = {0, "listener", "NAME", IN_FILTERED, "of this listener"},
+    [OPTION_SERVER] = {0, "server", "SERVER", IN_FILTERED, "on this server: NAME or UPSTREAM/NAME"},
+    [OPTION_CLIENT] = {0, "client", "CIDR", IN_FILTERED, "of clients with this address, or of this block"},
+    [OPTION_STATE] = {0, "state", "STATE", IN_FILTERED,
+                      "in this state: connecting, relaying, as `ctl sessions` shows it"},
+    [OPTION_OLDER] = {0, "older", "DURATION", IN_FILTERED, "accepted longer ago than that: 30s, 5m, 2h"},
+    [OPTION_GENERATION] = {0, "generation", "[<|>]N", IN_FILTERED,
+                           "that began in generation N, before or after it; <=N, >=N"},
+    [OPTION_ID] = {0, "id", "WORKER/N", IN_FILTERED, "the one with this id"},
+    [OPTION_ALL] = {0, "all", NULL, IN(COMMAND_CTL_KILL), "every session"},
+    [OPTION_LIMIT] = {0, "limit", "N", IN(COMMAND_CTL_SESSIONS), "at most the N oldest of them"},
     [OPTION_JSON] = {0, "json", NULL, IN_JSON, "answer with JSON, for programs"},
     [OPTION_HELP] = {'h', "help", NULL, UINT64_MAX, "explain"},
 };

@@ -6,6 +6,7 @@
 #include "program/program.h"
 #include "program/reload.h"
 #include "program/reload_watch.h"
+#include "program/session_order.h"
 #include "program/status.h"
 
 #include <poll.h>
@@ -17,17 +18,16 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* Of `moonring ctl`. */
-enum { STATUS_DONE = 0, STATUS_REFUSED = 2 };
-
 enum {
     STOP_GRACE_MS = 10000, /* from "close every session" until we stop waiting for it */
+    LAST_WORDS_MS = 1000,  /* for the answer to whoever has killed the last session */
 };
 
 struct control {
     const struct control_options *options;
     struct program program;
     struct file_watch watch;
+    struct session_order session_orders[ADMIN_CLIENTS_MAX]; /* of each client of the admin socket */
     int signal_fd;
     bool stopping;
     uint64_t tend_at_ms;  /* 0: at once; UINT64_MAX: when something gives a sign */
@@ -148,7 +148,7 @@ static int answer_attempt(struct control *control, enum attempt attempt, const s
         reload_describe(&reload, answer);
         bytes_append_char(answer, '\n');
     }
-    int status = reload.result == RELOAD_REFUSED ? STATUS_REFUSED : STATUS_DONE;
+    int status = reload.result == RELOAD_REFUSED ? ADMIN_REFUSED : ADMIN_DONE;
     reload_finish(&reload);
     return status;
 }
@@ -171,7 +171,7 @@ static int answer_status(struct control *control, const struct arguments *order,
     } else {
         status_describe(&control->program, answer);
     }
-    return STATUS_DONE;
+    return ADMIN_DONE;
 }
 
 static int answer_generations(struct control *control, const struct arguments *order, struct bytes *answer) {
@@ -180,19 +180,13 @@ static int answer_generations(struct control *control, const struct arguments *o
     } else {
         generations_describe(&control->program, answer);
     }
-    return STATUS_DONE;
+    return ADMIN_DONE;
 }
 
 static int answer_metrics(struct control *control, const struct arguments *order, struct bytes *answer) {
     (void)order;
     program_report(&control->program, REPORT_METRICS, answer);
-    return STATUS_DONE;
-}
-
-static int answer_sessions(struct control *control, const struct arguments *order, struct bytes *answer) {
-    (void)order;
-    program_report(&control->program, REPORT_SESSIONS, answer);
-    return STATUS_DONE;
+    return ADMIN_DONE;
 }
 
 static int answer_log_level(struct control *control, const struct arguments *order, struct bytes *answer) {
@@ -200,7 +194,7 @@ static int answer_log_level(struct control *control, const struct arguments *ord
     enum log_level level = log_level();
     if (order->operands_count > 0 && !log_level_parse(order->operands[0], &level)) {
         bytes_printf(answer, "log-level: \"%s\" is none of error warn info debug trace\n", order->operands[0]);
-        return STATUS_REFUSED;
+        return ADMIN_REFUSED;
     }
     log_set_level(level);
     if (wants_json(order)) {
@@ -212,7 +206,7 @@ static int answer_log_level(struct control *control, const struct arguments *ord
         bytes_printf(answer, "log level: %s, until the next reload: log.error.level is %s\n", log_level_name(level),
                      log_level_name(configured));
     }
-    return STATUS_DONE;
+    return ADMIN_DONE;
 }
 
 struct order {
@@ -221,10 +215,15 @@ struct order {
 };
 
 static const struct order orders[COMMANDS_COUNT] = {
-    [COMMAND_CTL_STATUS] = {answer_status, false},     [COMMAND_CTL_GENERATIONS] = {answer_generations, false},
-    [COMMAND_CTL_SESSIONS] = {answer_sessions, false}, [COMMAND_CTL_METRICS] = {answer_metrics, false},
-    [COMMAND_CTL_RELOAD] = {answer_reload, true},      [COMMAND_CTL_PLAN] = {answer_plan, false},
-    [COMMAND_CTL_ROLLBACK] = {answer_rollback, true},  [COMMAND_CTL_LOG_LEVEL] = {answer_log_level, true},
+    [COMMAND_CTL_STATUS] = {answer_status, false},
+    [COMMAND_CTL_GENERATIONS] = {answer_generations, false},
+    [COMMAND_CTL_SESSIONS] = {NULL, false}, /* these two are obeyed bit by bit */
+    [COMMAND_CTL_KILL] = {NULL, true},
+    [COMMAND_CTL_METRICS] = {answer_metrics, false},
+    [COMMAND_CTL_RELOAD] = {answer_reload, true},
+    [COMMAND_CTL_PLAN] = {answer_plan, false},
+    [COMMAND_CTL_ROLLBACK] = {answer_rollback, true},
+    [COMMAND_CTL_LOG_LEVEL] = {answer_log_level, true},
 };
 
 /* The words as they were typed. */
@@ -246,13 +245,26 @@ static int control_obey_line(void *argument, size_t client, char *line, const st
     struct control *control = argument;
     struct arguments arguments;
     struct error error;
-    (void)client;
     if (!arguments_parse_order(&arguments, line, &error)) {
         bytes_printf(answer, "%s\n", error.text);
-        return STATUS_REFUSED;
+        return ADMIN_REFUSED;
     }
     log_order(&arguments, peer);
+    if (arguments.command == COMMAND_CTL_SESSIONS || arguments.command == COMMAND_CTL_KILL) {
+        return session_order_obey(&control->session_orders[client], &control->program.crew, (uint32_t)client,
+                                  &arguments, answer);
+    }
     return orders[arguments.command].answer(control, &arguments, answer);
+}
+
+static int control_go_on(void *argument, size_t client, struct bytes *answer) {
+    struct control *control = argument;
+    return session_order_go_on(&control->session_orders[client], answer);
+}
+
+static void control_forget(void *argument, size_t client) {
+    struct control *control = argument;
+    session_order_end(&control->session_orders[client]);
 }
 
 /* --- signals ---------------------------------------------------------------------------------------------------- */
@@ -360,6 +372,13 @@ static void control_turn(struct control *control) {
     control->tend_at_ms = program_tend(program);
 }
 
+static void control_say_last(struct control *control) {
+    control->abort_at_ms = now_ms() + LAST_WORDS_MS;
+    while (admin_is_answering(&control->program.admin) && now_ms() < control->abort_at_ms) {
+        control_turn(control);
+    }
+}
+
 /* False: sessions did not end although they were closed. That is a bug, but it must not keep the process for ever. */
 static bool control_loop(struct control *control) {
     while (!crew_has_ended(&control->program.crew)) {
@@ -373,6 +392,7 @@ static bool control_loop(struct control *control) {
             return false;
         }
     }
+    control_say_last(control);
     return true;
 }
 
@@ -410,7 +430,8 @@ int control_run(const struct control_options *options, struct config *config) {
                               .abort_at_ms = UINT64_MAX,
                               .signal_fd = signals_open()};
     file_watch_init(&control.watch);
-    const struct admin_service service = {.obey = control_obey_line, .argument = &control};
+    const struct admin_service service = {
+        .obey = control_obey_line, .go_on = control_go_on, .forget = control_forget, .argument = &control};
     program_init(&control.program, options->trace, &service);
     if (control.signal_fd < 0) {
         log_error("no file descriptor left to begin with: raise `ulimit -n` (systemd: LimitNOFILE=)");

@@ -75,6 +75,7 @@ static void crew_stopped(void *argument, struct worker *worker) {
     struct crew *crew = argument;
     struct crew_member *member = container_of(worker, struct crew_member, worker);
     atomic_store(&member->ended, true);
+    sem_post(&crew->answers); /* to a task that came too late */
     kernel_event_signal(crew->event_fd);
 }
 
@@ -182,7 +183,8 @@ static void member_free(struct crew_member *member) {
     if (member->made) {
         worker_finish(&member->worker);
     }
-    worker_report_finish(&member->report);
+    portion_finish(&member->portion);
+    bytes_finish(&member->filters);
     sem_destroy(&member->go);
     free(member->sockets);
     free(member);
@@ -197,7 +199,8 @@ static struct crew_member *member_start(struct crew *crew, uint32_t number, stru
     member->crew = crew;
     member->number = number;
     check(sem_init(&member->go, 0, 0) == 0);
-    worker_report_init(&member->report);
+    portion_init(&member->portion);
+    bytes_init(&member->filters);
     int failure = pthread_create(&member->thread, NULL, member_run, member);
     if (failure != 0) {
         error_set(error, "cannot start a thread for worker %u: %s", number, error_name(failure));
@@ -237,8 +240,6 @@ static void crew_part_with(struct crew *crew, struct crew_place *place) {
     place->member = NULL;
     worker_numbers_add(&place->before, &member->worker);
     crew_unlock_places(crew);
-    bytes_clear(&place->report.sessions);
-    worker_report_fill(&place->report, &member->worker);
     place->next_session_id = member->worker.engine.next_session_id;
     member_free(member);
 }
@@ -253,7 +254,6 @@ static bool crew_make_places(struct crew *crew, uint32_t count, struct error *er
         crew->places = places;
         for (; crew->places_count < count; crew->places_count++) {
             places[crew->places_count] = (struct crew_place){.next_session_id = 1};
-            worker_report_init(&places[crew->places_count].report);
         }
     }
     crew_unlock_places(crew);
@@ -278,9 +278,6 @@ void crew_finish(struct crew *crew) {
     /* Only now: until the last one had ended, others posted into its mailbox. */
     crew_for_each(member, crew) {
         member_free(member);
-    }
-    for (uint32_t i = 0; i < crew->places_count; i++) {
-        worker_report_finish(&crew->places[i].report);
     }
     free(crew->places);
     if (crew->is_open) {
@@ -367,9 +364,14 @@ static void message_task(struct worker *worker, struct message *message) {
     member_answer(member);
 }
 
+/* One that has ended before its task came never does it. */
+static bool member_is_busy(const struct crew_member *member) {
+    return atomic_load(&member->busy) && !atomic_load(&member->ended);
+}
+
 static const struct crew_member *crew_busy_member(const struct crew *crew) {
     crew_for_each(member, crew) {
-        if (atomic_load(&member->busy)) {
+        if (member_is_busy(member)) {
             return member;
         }
     }
@@ -427,33 +429,60 @@ bool crew_answers(struct crew *crew, uint32_t wait_ms, struct error *error) {
 }
 
 /* Into the member's own: it may be late. */
-static void task_report(struct crew_member *member, const void *argument) {
+static void task_describe_filters(struct crew_member *member, const void *argument) {
     (void)argument;
-    bytes_clear(&member->report.sessions);
-    worker_report_fill(&member->report, &member->worker);
+    bytes_clear(&member->filters);
     if (member->generation != NULL) {
-        generation_describe_filters(member->generation, member->number, &member->report.sessions);
+        generation_describe_filters(member->generation, member->number, &member->filters);
     }
 }
 
-static void place_take_report(struct crew_place *place) {
-    struct bytes sessions = place->report.sessions;
-    place->report = place->member->report;
-    place->member->report.sessions = sessions;
-}
-
-void crew_report(struct crew *crew, uint32_t wait_ms) {
+void crew_describe_filters(struct crew *crew, uint32_t wait_ms, struct bytes *out) {
     struct error error;
-    crew_give(crew, task_report, NULL);
+    crew_give(crew, task_describe_filters, NULL);
     if (!crew_wait_for_all_at_most(crew, wait_ms, &error)) {
-        log_warn("%s: its numbers are old", error.text);
+        log_warn("%s: its filters are not told of", error.text);
     }
-    for (uint32_t i = 0; i < crew->places_count; i++) {
-        const struct crew_member *member = crew->places[i].member;
-        if (member != NULL && member->working && !member->dismissed && !atomic_load(&member->busy)) {
-            place_take_report(&crew->places[i]);
+    crew_for_each(member, crew) {
+        if (!atomic_load(&member->busy)) {
+            bytes_append(out, member->filters.data, member->filters.size);
         }
     }
+}
+
+static void task_look(struct crew_member *member, const void *argument) {
+    (void)argument;
+    look_run(&member->look, &member->worker, &member->portion);
+}
+
+/* The other's memory is used again for its next portion. */
+static void portions_swap(struct portion *a, struct portion *b) {
+    struct portion keep = *a;
+    *a = *b;
+    *b = keep;
+}
+
+bool crew_look(struct crew *crew, uint32_t place, const struct look *look, uint32_t wait_ms, struct portion *portion,
+               struct error *error) {
+    const struct timespec until = time_after_ms(wait_ms);
+    struct crew_member *member = crew->places[place].member;
+    portion_clear(portion);
+    portion->is_last = true;
+    if (member == NULL || !member->working || atomic_load(&member->ended)) {
+        return true;
+    }
+    if (!atomic_exchange(&member->busy, true)) {
+        member->look = *look;
+        member->task = task_look;
+        member_post(member, &member->task_message, message_task);
+        while (member_is_busy(member) && crew_wait_answer(crew, &until)) {
+        }
+        if (!atomic_load(&member->busy)) {
+            portions_swap(&member->portion, portion);
+            return true;
+        }
+    }
+    return atomic_load(&member->ended) || error_set(error, "worker %u did not answer within %u ms", place, wait_ms);
 }
 
 struct worker_numbers crew_numbers(const struct crew *crew, uint32_t place) {

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "engine/worker.h"
 #include "program/generation.h"
-#include "program/report.h"
+#include "program/look.h"
 #include "program/sockets.h"
 #include "program/worker_metrics.h"
 
@@ -36,7 +36,9 @@ struct crew_member {
     atomic_bool busy; /* a task is under way */
     crew_task_fn *task;
     const void *argument;
-    struct worker_report report; /* the task's; copied to its place when it has answered in time */
+    struct look look;       /* what the task looks for; the control thread's while it is not busy */
+    struct portion portion; /* what it found; the same */
+    struct bytes filters;   /* lines about its filters; the same */
     struct message task_message;
     struct message stop_message;
     struct message close_message;
@@ -50,7 +52,6 @@ struct crew_member {
 /* A worker's number, which outlives the worker. */
 struct crew_place {
     struct crew_member *member;   /* ours; NULL: there is none now */
-    struct worker_report report;  /* the latest one */
     struct worker_numbers before; /* what the members that have ended had counted */
     uint64_t next_session_id;
 };
@@ -102,8 +103,12 @@ void crew_abandon(struct crew *crew);
 void crew_tend(struct crew *crew);
 /* Workers end the sessions of servers that are down, as far as those are to end. */
 void crew_mind_servers(struct crew *crew);
-/* Each worker that turns within the time fills the report of its place. */
-void crew_report(struct crew *crew, uint32_t wait_ms);
+/* Appends a line for each filter of each worker that turns within the time. */
+void crew_describe_filters(struct crew *crew, uint32_t wait_ms, struct bytes *out);
+/* The worker of that place looks at its sessions, also while it drains. What it found becomes *portion; nothing, and
+ * the last, when there is no worker. False: it does not answer within the time. */
+bool crew_look(struct crew *crew, uint32_t place, const struct look *look, uint32_t wait_ms, struct portion *portion,
+               struct error *error);
 /* What the workers of a place have counted since the start, and how the present one stands. Any thread that holds the
  * view lock; no worker is asked. */
 struct worker_numbers crew_numbers(const struct crew *crew, uint32_t place);

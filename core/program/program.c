@@ -5,12 +5,16 @@
 #include "base/log.h"
 #include "engine/ring.h"
 #include "program/change.h"
+#include "program/listing.h"
 #include "program/metrics.h"
 #include "program/privileges.h"
 #include "program/retirement.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+_Static_assert((int)ADMIN_CLIENTS_MAX < (int)ENGINE_WALKS_MAX,
+               "each client of the admin socket has its walk, SIGUSR2 the last");
 
 enum {
     WATCHDOG_TICK_MS = 10, /* how often it looks at who runs scripts */
@@ -217,13 +221,28 @@ uint64_t program_sessions_before(struct program *program) {
     return sessions;
 }
 
+/* All of them at once: the error log waits for nobody. */
+static void report_sessions(struct program *program, struct bytes *out) {
+    const struct selection everything = {.generation_max = UINT64_MAX};
+    struct listing listing;
+    struct error error;
+    enum listing_result result = LISTING_GOES_ON;
+    if (!listing_begin(&listing, &program->crew, &everything, LOOK_LINES, ADMIN_CLIENTS_MAX, 0)) {
+        return;
+    }
+    while (result == LISTING_GOES_ON) {
+        result = listing_go_on(&listing, out, &error);
+    }
+    if (result == LISTING_FAILED) {
+        log_warn("%s: some of its sessions are not told of", error.text);
+    }
+    listing_end(&listing);
+    crew_describe_filters(&program->crew, REPORT_MS, out);
+}
+
 void program_report(struct program *program, enum report_part parts, struct bytes *out) {
     if ((parts & REPORT_SESSIONS) != 0) {
-        crew_report(&program->crew, REPORT_MS);
-        for (uint32_t i = 0; i < program->crew.places_count; i++) {
-            const struct bytes *sessions = &program->crew.places[i].report.sessions;
-            bytes_append(out, sessions->data, sessions->size);
-        }
+        report_sessions(program, out);
     }
     if ((parts & REPORT_METRICS) != 0) {
         metrics_write(program, out);

@@ -1,5 +1,6 @@
 /* `moonring ctl`: what it makes a running moonring do, what it shows, and what its exit status says. */
 #include "tests/support/deadline.h"
+#include "tests/support/mirror.h"
 #include "tests/support/moonring.h"
 
 #include <criterion/criterion.h>
@@ -148,13 +149,13 @@ Test(ctl, shows_status_generations_metrics_and_sessions, .timeout = 30) {
     const char *generations = ctl(&stage, "generations", DONE, "\n         2         1");
     cr_assert(strstr(generations, "\n         1         1") != NULL, "%s", generations);
     ctl(&stage, "metrics", DONE, "moonring_generations 2\n");
-    ctl(&stage, "sessions", DONE, "state=relaying");
+    ctl(&stage, "sessions", DONE, "  relaying  ");
     ctl(&stage, "no-such-order", REFUSED, "unknown command");
 }
 
 /* A program of its own reads what is meant for programs. */
 static void expect_json(struct stage *stage, const char *words, int status, const char *expression) {
-    char script[512];
+    char script[1024];
     struct process python;
     const char *said = ctl(stage, words, status, "{");
     temporary_write(&stage->moonring.folder, "answer.json", "%s", said);
@@ -190,6 +191,174 @@ Test(ctl, sets_the_log_level_until_the_next_reload, .timeout = 30) {
     ctl(&stage, "log-level loud", REFUSED, "none of error warn info debug trace");
     ctl(&stage, "reload", DONE, "nothing has changed");
     ctl(&stage, "log-level", DONE, "log level: info, as");
+}
+
+/* --- sessions ----------------------------------------------------------------------------------------------------- */
+
+/* Two listeners, each with a server of its own, and with one session. */
+static void stage_start_two(struct stage *stage, struct pair pairs[2], char addresses[2][ADDRESS_TEXT_MAX]) {
+    stage_start(stage);
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(addresses[i], ADDRESS_TEXT_MAX, "127.0.0.1:%u", peer_free_port());
+    }
+    temporary_write(&stage->moonring.folder, "moonring.yaml",
+                    "listeners:\n  web: {bind: '%s', upstream: first}\n  api: {bind: '%s', upstream: second}\n"
+                    "upstreams:\n  first: {servers: [{address: '%s', name: one}]}\n"
+                    "  second: {servers: [{address: '%s', name: two}]}\n"
+                    "admin: {bind: '%s'}\n",
+                    addresses[0], addresses[1], stage->servers[0].address, stage->servers[1].address,
+                    stage->socket_address);
+    ctl(stage, "reload", DONE, "generation 2");
+    for (size_t i = 0; i < 2; i++) {
+        pair_open(&pairs[i], addresses[i], &stage->servers[i]);
+        pair_exchange(&pairs[i], 3000);
+    }
+}
+
+static void expect_sessions(struct stage *stage, const char *filters, const char *listeners) {
+    char words[128], expression[192];
+    snprintf(words, sizeof(words), "sessions --json%s%s", filters[0] == 0 ? "" : " ", filters);
+    snprintf(expression, sizeof(expression), "[s['listener'] for s in it['sessions']] == %s", listeners);
+    expect_json(stage, words, DONE, expression);
+}
+
+Test(ctl, shows_the_sessions_that_a_filter_lets_through, .timeout = 60) {
+    struct stage stage;
+    struct pair pairs[2];
+    char addresses[2][ADDRESS_TEXT_MAX];
+    stage_start_two(&stage, pairs, addresses);
+    expect_sessions(&stage, "--listener web", "['web']");
+    expect_sessions(&stage, "--server two", "['api']");
+    expect_sessions(&stage, "--server second/two --client 127.0.0.1", "['api']");
+    expect_sessions(&stage, "--server first/two", "[]");
+    expect_sessions(&stage, "--client 127.0.0.0/8 --state relaying --generation >1", "['web', 'api']");
+    expect_sessions(&stage, "--client 10.0.0.0/8", "[]");
+    expect_sessions(&stage, "--state connecting", "[]");
+    expect_sessions(&stage, "--older 1h", "[]");
+    expect_sessions(&stage, "--older 1us", "['web', 'api']");
+    expect_sessions(&stage, "--generation <2", "[]");
+    expect_sessions(&stage, "--limit 1", "['web']");
+    ctl(&stage, "sessions --limit 1", DONE, "sessions: 1, the oldest; --limit leaves out the others");
+    ctl(&stage, "sessions", DONE, "\nsessions: 2\n");
+    ctl(&stage, "sessions --older 5", REFUSED, "sessions: --older: ");
+    ctl(&stage, "sessions --limit 0", REFUSED, "sessions: --limit: ");
+}
+
+Test(ctl, tells_programs_all_of_a_session, .timeout = 60) {
+    struct stage stage;
+    struct pair pairs[2];
+    char addresses[2][ADDRESS_TEXT_MAX], expression[480];
+    stage_start_two(&stage, pairs, addresses);
+    snprintf(
+        expression, sizeof(expression),
+        "(lambda s: s['client'].startswith('127.0.0.1:') and s['upstream'] == 'first' and s['server'] == 'one' and "
+        "s['server_address'] == '%s' and s['from_client_bytes'] == 3000 and s['from_server_bytes'] == 3000 and "
+        "s['tries'] == 1 and s['generation'] == 2 and 0 < s['quiet_ms'] < s['age_ms'])(it['sessions'][0])",
+        stage.servers[0].address);
+    expect_json(&stage, "sessions --listener web --json", DONE, expression);
+}
+
+Test(ctl, kills_what_its_filters_name_and_nothing_else, .timeout = 60) {
+    struct stage stage;
+    struct pair pairs[2];
+    char addresses[2][ADDRESS_TEXT_MAX];
+    stage_start_two(&stage, pairs, addresses);
+    ctl(&stage, "kill", REFUSED, "which sessions? Name them by filters");
+    ctl(&stage, "kill --all --listener web", REFUSED, "--all and a filter exclude each other");
+    ctl(&stage, "kill --listener nobody", DONE, "killed: 0\n");
+    ctl(&stage, "kill --listener web", DONE, "killed: 1\n");
+    process_wait_line(&stage.moonring.process, &stage.moonring.process.errors,
+                      "info admin: kill --listener=web, for user 0, process ");
+    peer_expect_closed(&pairs[0].client);
+    peer_expect_closed(&pairs[0].server);
+    moonring_expect_session(&stage.moonring, "listener=web reason=killed ended_by=moonring");
+    pair_exchange(&pairs[1], 1000);
+    expect_json(&stage, "kill --all --json", DONE, "it == {'killed': 1}");
+    moonring_expect_session(&stage.moonring, "listener=api reason=killed");
+    expect_sessions(&stage, "--state relaying", "[]");
+}
+
+Test(ctl, kills_a_session_by_its_id, .timeout = 60) {
+    struct stage stage;
+    struct pair pairs[2];
+    char addresses[2][ADDRESS_TEXT_MAX], words[64], id[32];
+    unsigned number = 0;
+    stage_start_two(&stage, pairs, addresses);
+    const char *table = ctl(&stage, "sessions --listener api", DONE, "ID ");
+    cr_assert(sscanf(strchr(table, '\n'), " %31s", id) == 1 && sscanf(id, "%*u/%u", &number) == 1, "%s", table);
+    snprintf(words, sizeof(words), "kill --id %s", id);
+    ctl(&stage, words, DONE, "killed: 1\n");
+    ctl(&stage, words, DONE, "killed: 0\n");
+    peer_expect_closed(&pairs[1].client);
+    pair_exchange(&pairs[0], 1000);
+}
+
+Test(ctl, killed_streams_are_reset_and_quiet_sessions_end_in_order, .timeout = 60) {
+    struct stage stage;
+    struct pair pairs[2];
+    char addresses[2][ADDRESS_TEXT_MAX];
+    stage_start_two(&stage, pairs, addresses);
+    peer_send_until_stuck(&pairs[0].client, SIZE_MAX);
+    ctl(&stage, "kill --listener web", DONE, "killed: 1\n");
+    peer_expect_pattern_until_reset(&pairs[0].server);
+    while (!strstr(ctl(&stage, "kill --listener api --older 2s", DONE, "killed: "), "killed: 1")) {
+    }
+    peer_expect_end(&pairs[1].client);
+    peer_expect_end(&pairs[1].server);
+}
+
+Test(ctl, kills_what_earlier_generations_have_left, .timeout = 60) {
+    struct stage stage;
+    struct pair before, after;
+    stage_start(&stage);
+    pair_open(&before, stage.address, &stage.servers[0]);
+    configure(&stage, 1, "");
+    ctl(&stage, "reload", DONE, "generation 2");
+    pair_open(&after, stage.address, &stage.servers[1]);
+    ctl(&stage, "kill --generation <2", DONE, "killed: 1\n");
+    peer_expect_closed(&before.client);
+    pair_exchange(&after, 1000);
+    ctl(&stage, "generations", DONE, "\n         2         1");
+}
+
+Test(ctl, sees_and_kills_sessions_while_moonring_drains, .timeout = 60) {
+    struct stage stage;
+    struct pair pair;
+    stage_start(&stage);
+    pair_open(&pair, stage.address, &stage.servers[0]);
+    process_signal(&stage.moonring.process, SIGTERM);
+    process_wait_line(&stage.moonring.process, &stage.moonring.process.errors, "stopping: no new clients");
+    expect_sessions(&stage, "", "['web']");
+    ctl(&stage, "kill --all", DONE, "killed: 1\n");
+    peer_expect_closed(&pair.client);
+    cr_assert(process_wait(&stage.moonring.process) == 0);
+}
+
+/* All clients are this process': each session costs it two descriptors. */
+Test(ctl, lists_thousands_of_sessions_in_the_order_of_their_age, .timeout = 120) {
+    enum { MANY = 2000 };
+    static struct peer clients[MANY];
+    struct stage stage;
+    struct mirror mirror;
+    char expression[256];
+    stage_start(&stage);
+    mirror_start(&mirror, "127.0.0.1:0");
+    temporary_write(&stage.moonring.folder, "moonring.yaml",
+                    "listeners: {web: {bind: '%s', upstream: '%s'}}\nadmin: {bind: '%s'}\nprocess: {workers: 2}\n",
+                    stage.address, mirror.address, stage.socket_address);
+    ctl(&stage, "reload", DONE, "generation 2");
+    for (size_t i = 0; i < MANY; i++) {
+        peer_connect(&clients[i], stage.address);
+    }
+    moonring_wait_counter_is(&stage.moonring, "moonring_sessions_active", MANY);
+    snprintf(
+        expression, sizeof(expression),
+        "(lambda ids: len(set(ids)) == len(ids) == %d and all([i for i in ids if i[0] == worker] == sorted(i for i in "
+        "ids if i[0] == worker) for worker in (0, 1)))([(s['worker'], s['id']) for s in it['sessions']])",
+        MANY);
+    expect_json(&stage, "sessions --json", DONE, expression);
+    ctl(&stage, "kill --all", DONE, "killed: 2000\n");
+    mirror_stop(&mirror);
 }
 
 Test(ctl, finds_its_socket_by_the_configuration, .timeout = 30) {

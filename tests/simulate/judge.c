@@ -316,6 +316,9 @@ static void judge_reason(const struct judge *judge, const struct config_listener
     case CLOSE_RETIRED:
         judge_refuse_reason(client, reason, "nothing is reloaded");
         break;
+    case CLOSE_KILLED:
+        judge_refuse_reason(client, reason, "nobody is there to kill it");
+        break;
     case CLOSE_SHUTDOWN:
         if (!judge->closing) {
             judge_refuse_reason(client, reason, "nobody told moonring to stop");

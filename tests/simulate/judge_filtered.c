@@ -394,6 +394,9 @@ static void judge_reason(const struct judge *judge, const struct passage *passag
     case CLOSE_RETIRED:
         refuse_unless(false, passage, reason, "nothing is reloaded");
         break;
+    case CLOSE_KILLED:
+        refuse_unless(false, passage, reason, "nobody is there to kill it");
+        break;
     case CLOSE_SHUTDOWN:
         refuse_unless(judge->closing, passage, reason, "nobody told moonring to stop");
         break;

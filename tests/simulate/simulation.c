@@ -1,5 +1,6 @@
 #include "simulation.h"
 
+#include "engine/session.h"
 #include "engine/worker.h"
 #include "judge.h"
 #include "recorder.h"
@@ -90,7 +91,10 @@ static void simulation_explain(void *holder) {
         return;
     }
     bytes_init(&lines);
-    worker_describe_sessions(&simulation->worker, &lines);
+    worker_walk_begin(&simulation->worker, 0);
+    for (const struct session *session; (session = worker_walk_next(&simulation->worker, 0)) != NULL;) {
+        session_describe(session, &lines);
+    }
     fputs(lines.data, stderr);
     bytes_finish(&lines);
 }

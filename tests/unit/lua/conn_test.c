@@ -444,7 +444,7 @@ static void expect_state(struct proxy *proxy, const char *script, const char *st
         cr_assert(deadline_left_ms(deadline_ms) > 0, "%s", text.data);
         worker_turn(&proxy->service.worker, 5000);
         bytes_clear(&text);
-        worker_describe_sessions(&proxy->service.worker, &text);
+        session_describe(service_session(&proxy->service), &text);
     }
     bytes_finish(&text);
     proxy_close(proxy);
