@@ -8,15 +8,74 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* From one turn to the next of a server with a share of 1, in units of `due`. */
+static const uint64_t TURN = UINT64_C(1) << 40;
+/* Of very many servers, least_conn compares so many, the next time the next ones, and random draws among so many. */
+enum { LOOKS_MAX = 128 };
+
+/* --- the heap of who is due ------------------------------------------------------------------------------------- */
+
+static bool is_due_before(const struct balance *balance, uint32_t a, uint32_t b) {
+    return balance->due[a] != balance->due[b] ? balance->due[a] < balance->due[b] : a < b;
+}
+
+static void heap_swap(struct balance *balance, size_t a, size_t b) {
+    uint32_t index = balance->heap[a];
+    balance->heap[a] = balance->heap[b];
+    balance->heap[b] = index;
+}
+
+/* The one at `place` is new; those before it are in order. */
+static void heap_rise(struct balance *balance, size_t place) {
+    while (place > 0 && is_due_before(balance, balance->heap[place], balance->heap[(place - 1) / 2])) {
+        heap_swap(balance, place, (place - 1) / 2);
+        place = (place - 1) / 2;
+    }
+}
+
+/* The first of `count` is new; the others are in order. */
+static void heap_sink(struct balance *balance, size_t count) {
+    size_t place = 0;
+    for (size_t child = 1; child < count; child = 2 * place + 1) {
+        if (child + 1 < count && is_due_before(balance, balance->heap[child + 1], balance->heap[child])) {
+            child++;
+        }
+        if (!is_due_before(balance, balance->heap[child], balance->heap[place])) {
+            return;
+        }
+        heap_swap(balance, place, child);
+        place = child;
+    }
+}
+
+/* One is first due after the other, evenly over a turn, so that the light ones do not all come at once. */
+static void heap_init(struct balance *balance) {
+    for (size_t i = 0; i < balance->servers_count; i++) {
+        double place = ((double)i + 0.5) / (double)balance->servers_count;
+        balance->due[i] = (uint64_t)(place * (double)(TURN / server_full_share(&balance->servers[i])));
+        balance->heap[i] = (uint32_t)i;
+        heap_rise(balance, i);
+    }
+}
+
+/* --- policies --------------------------------------------------------------------------------------------------- */
+
 bool balance_init(struct balance *balance, enum config_balance policy, struct server *servers, size_t servers_count,
                   uint64_t seed) {
     *balance = (struct balance){.policy = policy, .servers = servers, .servers_count = servers_count, .random = seed};
-    balance->credits = calloc(servers_count, sizeof *balance->credits);
-    return balance->credits != NULL;
+    balance->due = calloc(servers_count, sizeof *balance->due);
+    balance->heap = calloc(servers_count, sizeof *balance->heap);
+    if (balance->due == NULL || balance->heap == NULL) {
+        balance_finish(balance);
+        return false;
+    }
+    heap_init(balance);
+    return true;
 }
 
 void balance_finish(struct balance *balance) {
-    free(balance->credits);
+    free(balance->due);
+    free(balance->heap);
 }
 
 /* splitmix64 (Steele, Lea, Flood 2014). */
@@ -52,27 +111,37 @@ static bool is_candidate(const struct server *server, const struct choice *choic
     return true;
 }
 
-/* Smooth weighted round robin: each round every candidate earns its weight, the richest is chosen and pays what all
- * earned. Servers of weights 5 and 1 come as aaabaa, not as aaaaab. */
+/* Who has just returned lets most of its turns pass. */
+static bool takes_its_turn(struct balance *balance, const struct server *server) {
+    uint32_t whole = server_full_share(server);
+    uint32_t share = server_share(server);
+    return share == whole || balance_random(balance) % whole < share;
+}
+
+/* Weighted round robin: a server of weight 3 is due three times while one of weight 1 is due once, at even distances;
+ * who is due first is chosen. Servers of weights 5, 1 and 1 come as aaabaac. Who cannot be chosen misses its
+ * turn: it is put behind the heap's end, so that each is looked at once. */
 static struct server *pick_round_robin(struct balance *balance, const struct choice *choice) {
+    size_t left = balance->servers_count;
     struct server *best = NULL;
-    int64_t earned = 0;
-    for (size_t i = 0; i < balance->servers_count; i++) {
-        struct server *server = &balance->servers[i];
-        if (!is_candidate(server, choice)) {
-            continue;
-        }
-        uint32_t share = server_share(server);
-        balance->credits[i] += share;
-        earned += share;
-        if (best == NULL || balance->credits[i] > balance->credits[best - balance->servers]) {
+    struct server *second = NULL;
+    while (left > 0 && best == NULL) {
+        struct server *server = &balance->servers[balance->heap[0]];
+        bool can = is_candidate(server, choice);
+        if (can && takes_its_turn(balance, server)) {
             best = server;
+        } else {
+            second = can && second == NULL ? server : second;
         }
+        heap_swap(balance, 0, --left);
+        heap_sink(balance, left);
     }
-    if (best != NULL) {
-        balance->credits[best - balance->servers] -= earned;
+    for (; left < balance->servers_count; left++) {
+        uint32_t index = balance->heap[left];
+        balance->due[index] += TURN / server_full_share(&balance->servers[index]);
+        heap_rise(balance, left);
     }
-    return best;
+    return best != NULL ? best : second;
 }
 
 /* Fewest sessions for its weight; among equals the one that round robin would take, so that an idle upstream's first
@@ -85,39 +154,46 @@ static bool is_less_loaded(const struct server *a, const struct server *b) {
 
 static struct server *pick_least_conn(struct balance *balance, const struct choice *choice) {
     struct server *best = NULL;
-    size_t start = balance->servers_count == 0 ? 0 : (size_t)balance->credits[0]++ % balance->servers_count;
-    for (size_t i = 0; i < balance->servers_count; i++) {
-        struct server *server = &balance->servers[(start + i) % balance->servers_count];
-        if (is_candidate(server, choice) && (best == NULL || is_less_loaded(server, best))) {
-            best = server;
+    size_t count = balance->servers_count;
+    size_t start = count == 0 ? 0 : balance->cursor++ % count;
+    size_t looks = 0;
+    for (size_t i = 0; i < count && looks < LOOKS_MAX; i++) {
+        struct server *server = &balance->servers[(start + i) % count];
+        if (is_candidate(server, choice)) {
+            looks++;
+            best = best == NULL || is_less_loaded(server, best) ? server : best;
         }
     }
+    balance->cursor += looks == LOOKS_MAX ? LOOKS_MAX - 1 : 0;
     return best;
 }
 
-static struct server *pick_random(struct balance *balance, const struct choice *choice) {
-    uint64_t weights = 0;
-    for (size_t i = 0; i < balance->servers_count; i++) {
-        weights += is_candidate(&balance->servers[i], choice) ? server_share(&balance->servers[i]) : 0;
-    }
-    if (weights == 0) {
-        return NULL;
-    }
-    uint64_t ticket = balance_random(balance) % weights;
+/* Adds up the shares of candidates from `start` on until there are enough of them, or the sum exceeds the ticket: that
+ * one holds it. */
+static struct server *find_holder(const struct balance *balance, size_t start, const struct choice *choice,
+                                  uint64_t ticket, uint64_t *shares) {
     struct server *last = NULL;
-    for (size_t i = 0; i < balance->servers_count; i++) {
-        struct server *server = &balance->servers[i];
-        if (!is_candidate(server, choice)) {
-            continue; /* another worker may have filled it since: then `last` is taken */
+    size_t looks = 0;
+    *shares = 0;
+    for (size_t i = 0; i < balance->servers_count && looks < LOOKS_MAX && *shares <= ticket; i++) {
+        struct server *server = &balance->servers[(start + i) % balance->servers_count];
+        if (is_candidate(server, choice)) {
+            looks++;
+            last = server;
+            *shares += server_share(server);
         }
-        last = server;
-        uint32_t share = server_share(server);
-        if (ticket < share) {
-            break;
-        }
-        ticket -= share;
     }
     return last;
+}
+
+static struct server *pick_random(struct balance *balance, const struct choice *choice) {
+    size_t start = balance->servers_count == 0 ? 0 : balance_random(balance) % balance->servers_count;
+    uint64_t shares = 0;
+    if (find_holder(balance, start, choice, UINT64_MAX, &shares) == NULL) {
+        return NULL;
+    }
+    uint64_t ticket = balance_random(balance) % shares;
+    return find_holder(balance, start, choice, ticket, &shares); /* (another worker may have filled it since) */
 }
 
 static struct server *pick_first(struct balance *balance, const struct choice *choice) {

@@ -13,8 +13,11 @@ struct balance {
     enum config_balance policy;
     struct server *servers; /* the upstream's */
     size_t servers_count;
-    int64_t *credits; /* ours: round_robin, one for each server */
-    uint64_t random;  /* state of a generator that is good enough to spread load */
+    /* round_robin: who is due when, and the servers as a heap with the earliest on top. */
+    uint64_t *due;   /* ours; of each server */
+    uint32_t *heap;  /* ours; indices of servers */
+    size_t cursor;   /* least_conn: where the last look began */
+    uint64_t random; /* state of a generator that is good enough to spread load */
 };
 
 /* False when memory is short. seed: any number, different for each worker. */

@@ -32,6 +32,10 @@ static uint32_t server_weight(const struct server *server) {
     return wanted != 0 ? wanted : server->weight;
 }
 
+uint32_t server_full_share(const struct server *server) {
+    return server_weight(server) * 100;
+}
+
 uint32_t server_share(const struct server *server) {
     return server_weight(server) * (100 - atomic_load_explicit(&server->state->health.held_back, memory_order_relaxed));
 }

@@ -40,8 +40,9 @@ bool server_has_room(const struct server *server);
 
 /* Nothing speaks against it. */
 bool server_is_in_service(const struct server *server);
-/* Its share of the sessions: the weight that the configuration or an operator gives it, times a hundred, and less while
- * it has just returned. */
+/* Its share of the sessions: the weight that the configuration or an operator gives it, times a hundred. */
+uint32_t server_full_share(const struct server *server);
+/* The same, and less while it has just returned. */
 uint32_t server_share(const struct server *server);
 
 /* A try to connect to it has failed, or succeeded. True: the control thread should look at it (outlier.h). */
