@@ -51,6 +51,7 @@ LIBRARY := $(BASE) $(PROTOCOL) $(CONFIG) $(ENGINE) $(SEAM) $(LUA) $(PROGRAM)
 SUPPORT := $(wildcard tests/support/*.c)
 UNIT    := $(wildcard tests/unit/*/*.c)
 SCENARIO := $(wildcard tests/scenario/*.c)
+TORTURE := $(wildcard tests/torture/*.c)
 # The simulator: the engine on the fake. recorder.c stands in for the access log. Its tests also run what the fake
 # promises (conformance.c) on the kernel itself.
 SIMULATION := $(filter-out %/main.c %_test.c tests/simulate/conformance%,$(wildcard tests/simulate/*.c)) \
@@ -83,6 +84,9 @@ $(BUILD)/tests/unit-tests: $(call objects,$(UNIT) $(SUPPORT) $(LIBRARY))
 $(BUILD)/lua/embed.o: $(wildcard lua/moonring/*.lua)
 
 $(BUILD)/tests/scenario-tests: $(call objects,$(SCENARIO) $(SUPPORT) $(BASE))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
+
+$(BUILD)/tests/torture-tests: $(call objects,$(TORTURE) $(SUPPORT) $(BASE))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LIBS)
 
 $(BUILD)/tests/simulator: $(call objects,tests/simulate/main.c $(SIMULATION))
@@ -181,10 +185,13 @@ soak: ## mixed load for SECONDS=1800: descriptors, memory and objects must stay 
 
 BENCHMARK = $(BUILD)/tests/benchmark --moonring $(BUILD)/moonring --epoll-relay $(BUILD)/tests/epoll-relay
 RELOADS ?= 1000
-torture: ## RELOADS=1000 reloads under load: nobody may be refused, reset or lose a byte, and nothing may stay behind
-	@.ci/install build test
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/scenario-tests
-	@TORTURE_RELOADS=$(RELOADS) TEST_FILTER='torture/*' tests/run.sh $(BUILD)/tests/scenario-tests
+torture: ## RELOADS=1000 reloads under load: nobody may notice, nothing may stay behind; then HAProxy and nginx, for comparison
+	@.ci/install build test bench
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/scenario-tests $(BUILD)/tests/torture-tests
+	@rm -f $(BUILD)/torture.txt
+	@TORTURE_RELOADS=$(RELOADS) TORTURE_TABLE=$(BUILD)/torture.txt TEST_FILTER='@(torture|rivals)/*' TEST_JOBS=1 \
+	    tests/run.sh $(BUILD)/tests/scenario-tests $(BUILD)/tests/torture-tests; result=$$?; \
+	    cat $(BUILD)/torture.txt; exit $$result
 
 bench: ## compare with HAProxy, nginx and an epoll relay: throughput, latency, CPU, memory, filters (about 10 minutes)
 	@.ci/install build bench
