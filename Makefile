@@ -33,8 +33,8 @@ CFLAGS  ?=
 LDFLAGS ?=
 ALL_CFLAGS  = $(COMMON) $(FLAGS_$(VARIANT)) $(CFLAGS)
 ALL_LDFLAGS = $(FLAGS_$(VARIANT)) -pthread -pie -Wl,-z,relro,-z,now $(LDFLAGS)
-LIBS        := -luring -lyaml -lluajit-5.1 -lm
-LIBRARIES   := $(shell pkg-config --exists liburing yaml-0.1 luajit 2>/dev/null && echo "liburing $$(pkg-config --modversion liburing), libyaml $$(pkg-config --modversion yaml-0.1), LuaJIT $$(pkg-config --modversion luajit)")
+LIBS        := -luring -lyaml -lluajit-5.1 -lmicrohttpd -lm
+LIBRARIES   := $(shell pkg-config --exists liburing yaml-0.1 luajit libmicrohttpd 2>/dev/null && echo "liburing $$(pkg-config --modversion liburing), libyaml $$(pkg-config --modversion yaml-0.1), LuaJIT $$(pkg-config --modversion luajit), libmicrohttpd $$(pkg-config --modversion libmicrohttpd)")
 TEST_LIBS   := -lcriterion
 
 # ---- sources: every .c of a folder belongs to it ------------------------------------------------------------------------

@@ -194,6 +194,12 @@ struct config_admin {
     size_t binds_count;
 };
 
+/* Where Prometheus scrapes. */
+struct config_metrics {
+    struct config_bind *binds; /* one, TCP; or none */
+    size_t binds_count;
+};
+
 /* What was read to get here, so that it can be watched. */
 struct config_file {
     const char *path;    /* absolute: of a file or, with a pattern, of a folder */
@@ -221,6 +227,7 @@ struct config {
     struct config_io io;
     struct config_lua lua;
     struct config_admin admin;
+    struct config_metrics metrics;
     bool reload_watch;         /* reload.watch: reload when a file changes */
     uint64_t drain_timeout_ms; /* shutdown.drain_timeout; 0: off, wait for ever */
 };

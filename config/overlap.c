@@ -72,31 +72,39 @@ static bool taken_covers(const struct taken *a, const struct taken *b) {
 
 /* ---- reports ---- */
 
-static size_t collect(struct apply *apply, const struct node *tree, struct taken **list) {
+struct collection {
+    struct taken *list;
+    size_t count;
+};
+
+static void collect(struct collection *collection, const struct config_bind *binds, size_t binds_count,
+                    const struct node *nodes) {
+    for (size_t index = 0; index < binds_count; index++) {
+        struct taken taken = taken_from(&binds[index].address);
+        taken.bind = &binds[index];
+        taken.node = node_item(nodes, index);
+        taken.order = collection->count;
+        bool any_port = taken.port == 0 && taken.family != AF_UNIX;
+        if (binds[index].text != NULL && !any_port) {
+            collection->list[collection->count++] = taken;
+        }
+    }
+}
+
+static struct collection collect_all(struct apply *apply, const struct node *tree) {
     const struct config *config = &apply->root->config;
     const struct node *listeners = node_child(tree, "listeners");
-    size_t capacity = 0;
+    size_t capacity = config->metrics.binds_count;
     for (size_t index = 0; index < config->listeners_count; index++) {
         capacity += config->listeners[index].binds_count;
     }
-    *list = arena_take(apply->findings->arena, capacity * sizeof(**list));
-    size_t count = 0;
+    struct collection all = {.list = arena_take(apply->findings->arena, capacity * sizeof(*all.list))};
     for (size_t index = 0; index < config->listeners_count; index++) {
         const struct config_listener *listener = &config->listeners[index];
-        const struct node *binds = node_child(listeners->entries[index].value, "bind");
-        for (size_t number = 0; number < listener->binds_count; number++) {
-            const struct config_bind *bind = &listener->binds[number];
-            struct taken taken = taken_from(&bind->address);
-            taken.bind = bind;
-            taken.node = node_item(binds, number);
-            taken.order = count;
-            bool any_port = taken.port == 0 && taken.family != AF_UNIX;
-            if (bind->text != NULL && !any_port) {
-                (*list)[count++] = taken;
-            }
-        }
+        collect(&all, listener->binds, listener->binds_count, node_child(listeners->entries[index].value, "bind"));
     }
-    return count;
+    collect(&all, config->metrics.binds, config->metrics.binds_count, node_child(node_child(tree, "metrics"), "bind"));
+    return all;
 }
 
 /* Reports the one that stands later in the file. */
@@ -140,14 +148,14 @@ static void report_port(struct apply *apply, const struct taken *list, size_t co
 }
 
 void overlap_report(struct apply *apply, const struct node *tree) {
-    struct taken *list;
-    size_t count = collect(apply, tree, &list);
-    if (count > 0) {
-        qsort(list, count, sizeof(list[0]), taken_compare);
+    const struct collection all = collect_all(apply, tree);
+    const struct taken *list = all.list;
+    if (all.count > 0) {
+        qsort(all.list, all.count, sizeof(list[0]), taken_compare);
     }
-    for (size_t start = 0; start < count;) {
+    for (size_t start = 0; start < all.count;) {
         size_t end = start + 1;
-        while (end < count && list[end].port == list[start].port) {
+        while (end < all.count && list[end].port == list[start].port) {
             end++;
         }
         report_port(apply, list + start, end - start);

@@ -642,6 +642,33 @@ static const struct key admin_keys[] = {
 };
 static const struct section admin_section = {.keys = admin_keys};
 
+static const struct key metrics_bind_keys[] = {
+    {.name = "address",
+     .type = KEY_BIND,
+     .required = true,
+     .help = "an IP address with a port; port 0 is any free one, which the log tells"},
+    {.name = NULL},
+};
+static const struct section metrics_bind_section = {
+    .noun = "bind",
+    .size = sizeof(struct config_bind),
+    .name_offset = offsetof(struct config_bind, text),
+    .shorthand = "address",
+    .plain = "an address",
+    .keys = metrics_bind_keys,
+};
+static const struct key metrics_keys[] = {
+    {.name = "bind",
+     .type = KEY_LIST,
+     .section = &metrics_bind_section,
+     ITEMS(config_metrics, binds),
+     .single = true,
+     .help = "where `GET /metrics` answers with all counters in Prometheus' text format: `127.0.0.1:9102`; whoever can "
+             "connect can read them. Without it nobody listens"},
+    {.name = NULL},
+};
+static const struct section metrics_section = {.keys = metrics_keys};
+
 static const struct key reload_keys[] = {
     {.name = "watch",
      .type = KEY_BOOL,
@@ -708,6 +735,7 @@ static const struct key config_keys[] = {
     {.name = "io", .type = KEY_SECTION, .section = &io_section, .base = offsetof(struct config, io)},
     {.name = "lua", .type = KEY_SECTION, .section = &lua_section, .base = offsetof(struct config, lua)},
     {.name = "admin", .type = KEY_SECTION, .section = &admin_section, .base = offsetof(struct config, admin)},
+    {.name = "metrics", .type = KEY_SECTION, .section = &metrics_section, .base = offsetof(struct config, metrics)},
     {.name = "reload", .type = KEY_SECTION, .section = &reload_section},
     {.name = "shutdown", .type = KEY_SECTION, .section = &shutdown_section},
     {.name = NULL},

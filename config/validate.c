@@ -167,6 +167,20 @@ static void check_admin(struct apply *apply, const struct node *tree) {
     }
 }
 
+/* Prometheus scrapes over TCP only. */
+static void check_metrics(struct apply *apply, const struct node *tree) {
+    const struct config_metrics *metrics = &apply->root->config.metrics;
+    const struct node *binds = node_child(node_child(tree, "metrics"), "bind");
+    for (size_t index = 0; index < metrics->binds_count; index++) {
+        const struct config_bind *bind = &metrics->binds[index];
+        if (bind->text != NULL && (address_is_unix(&bind->address) || index > 0)) {
+            findings_add(apply->findings, CODE_ADDRESS, node_item(binds, index)->span, "write it as \"127.0.0.1:9102\"",
+                         "metrics.bind is one IP address with a port, not %s%s", index > 0 ? "also " : "",
+                         findings_quote(apply->findings, bind->text));
+        }
+    }
+}
+
 void validate_tree(struct apply *apply, const struct node *tree) {
     const struct node *listeners = node_child(tree, "listeners");
     const struct node *upstreams = node_child(tree, "upstreams");
@@ -183,4 +197,5 @@ void validate_tree(struct apply *apply, const struct node *tree) {
     }
     check_sqpoll(apply, tree);
     check_admin(apply, tree);
+    check_metrics(apply, tree);
 }

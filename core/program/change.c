@@ -1,6 +1,7 @@
 #include "program/change.h"
 
 #include "base/log.h"
+#include "program/exporter.h"
 
 #include <sched.h>
 #include <string.h>
@@ -82,9 +83,36 @@ static bool prepare_logs(struct program *program, const struct config_log *confi
     return !moves || log_prepare(config->error_target, error);
 }
 
+/* The one that is there stays if it is to listen on the same address. */
+static bool prepare_exporter(struct program *program, const struct config_metrics *config, struct error *error) {
+    const struct config_bind *bind = config->binds_count == 0 ? NULL : &config->binds[0];
+    bool stays = program->exporter != NULL && bind != NULL && exporter_is_for(program->exporter, bind);
+    program->exporter_goes = !stays;
+    program->exporter_next =
+        stays || bind == NULL ? NULL : exporter_create(program, bind, program->logs.thread_begins, error);
+    return stays || bind == NULL || program->exporter_next != NULL;
+}
+
+static void commit_exporter(struct program *program) {
+    if (program->exporter_goes) {
+        exporter_destroy(program->exporter);
+        program->exporter = program->exporter_next;
+    }
+    if (program->exporter_next != NULL) {
+        exporter_begin(program->exporter_next);
+    }
+    program->exporter_next = NULL;
+}
+
+static void abandon_exporter(struct program *program) {
+    exporter_destroy(program->exporter_next);
+    program->exporter_next = NULL;
+}
+
 static bool prepare_workers(struct program *program, struct generation *next, struct error *error) {
     return keeper_prepare(&program->keeper, next, error) &&
            admin_prepare(&program->admin, &next->config->admin, error) &&
+           prepare_exporter(program, &next->config->metrics, error) &&
            sockets_prepare(&program->sockets, next->config, next->workers, error) &&
            crew_prepare(&program->crew, next, next->workers, error) && crew_answers(&program->crew, ANSWER_MS, error);
 }
@@ -149,6 +177,7 @@ void change_abandon(struct program *program, struct generation *next) {
     }
     sockets_abandon(&program->sockets);
     admin_abandon(&program->admin);
+    abandon_exporter(program);
     program_forget(program, next);
     log_abandon();
     logs_sweep(&program->logs);
@@ -181,6 +210,7 @@ void change_commit(struct program *program, struct generation *next) {
     pthread_mutex_lock(&program->view_lock);
     program->generation = next;
     pthread_mutex_unlock(&program->view_lock);
+    commit_exporter(program);
     if (before != NULL) {
         retire(program, before);
     }

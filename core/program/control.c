@@ -53,6 +53,7 @@ static void control_close_sessions(struct control *control) {
 static void control_stop(struct control *control, bool now) {
     if (!control->stopping) {
         control->stopping = true;
+        atomic_store(&control->program.stopping, true);
         log_info("stopping: no new clients%s", now ? "" : "; sessions may end by themselves");
         crew_stop(&control->program.crew);
         uint64_t drain_ms = control->program.generation->config->drain_timeout_ms;

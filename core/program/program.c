@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "engine/ring.h"
 #include "program/change.h"
+#include "program/exporter.h"
 #include "program/listing.h"
 #include "program/metrics.h"
 #include "program/privileges.h"
@@ -147,6 +148,7 @@ static void errand_end(void *argument) {
 }
 
 void program_finish(struct program *program) {
+    exporter_destroy(program->exporter); /* first: it looks at all the rest */
     crew_finish(&program->crew);
     keeper_finish(&program->keeper);
     list_for_each (link, &program->retired) {

@@ -30,6 +30,8 @@ struct program_counters {
     _Atomic uint64_t filters_retired;
 };
 
+struct exporter;
+
 struct program {
     bool trace; /* filters log each entry */
     /* Held by whoever writes metrics, on whatever thread, and by the control thread while it changes what is read for
@@ -45,12 +47,16 @@ struct program {
     struct crew crew;
     struct keeper keeper; /* of servers */
     struct admin admin;
+    struct exporter *exporter;      /* ours; NULL: metrics.bind is not set */
+    struct exporter *exporter_next; /* ours; what a change has prepared to take its place, or NULL */
+    bool exporter_goes;             /* it does */
     struct watchdog *watchdog;
     struct errand errand; /* what takes long runs there: all that has to do with scripts, for one */
     struct watch watch;   /* the errand's thread */
     bool is_watched;      /* it is */
     struct program_counters counters;
-    uint64_t started_ms; /* milliseconds of the monotonic clock */
+    atomic_bool stopping; /* no new clients: for who asks whether we are healthy */
+    uint64_t started_ms;  /* milliseconds of the monotonic clock */
 };
 
 /* service: of the admin socket. */

@@ -43,6 +43,9 @@ function check_system(header) {
     if (header == "yaml.h" && FILENAME != yaml_file) {
         finding("only " yaml_file " includes <yaml.h>")
     }
+    if (header == "microhttpd.h" && FILENAME != "core/program/exporter.c") {
+        finding("only core/program/exporter.c includes <microhttpd.h>")
+    }
     if (header ~ /^(lua|lualib|lauxlib|luajit)\.h$/ && folder != "lua") {
         finding("only the files in lua/ include <" header ">")
     }

@@ -60,6 +60,7 @@ Test(user, is_changed_before_anything_is_bound_or_opened, .timeout = 30) {
     moonring_start(&moonring,
                    "listeners: {web: {bind: 'unix:%s/web.sock', upstream: '%s'}}\n"
                    "process: {user: nobody, workers: 2}\n"
+                   "metrics: {bind: '127.0.0.1:0'}\n"
                    "log: {access: {target: 'file:%s/access.log'}}\n",
                    folder.path, listener.address, folder.path);
     check_threads(&moonring.process, uid);
@@ -81,10 +82,14 @@ Test(user, keeps_the_right_to_low_ports, .timeout = 30) {
     struct peer_listener listener;
     struct pair pair;
     peer_listen(&listener, "127.0.0.1:0");
-    moonring_start(&moonring, "listeners: {web: {bind: '127.0.0.83:83', upstream: '%s'}}\nprocess: {user: nobody}\n",
+    moonring_start(&moonring,
+                   "listeners: {web: {bind: '127.0.0.83:83', upstream: '%s'}}\n"
+                   "process: {user: nobody}\n"
+                   "metrics: {bind: '127.0.0.83:84'}\n",
                    listener.address);
     pair_open(&pair, moonring.address, &listener);
     pair_exchange(&pair, 1000);
+    peer_wait_for_server("127.0.0.83:84");
 }
 
 Test(user, that_does_not_exist_is_refused, .timeout = 30) {

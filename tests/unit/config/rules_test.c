@@ -121,12 +121,6 @@ Test(rules, numbers_are_checked_at_both_ends, .timeout = 10) {
 }
 
 Test(rules, keys_of_later_features_are_unknown, .timeout = 10) {
-    static const char *const keys[] = {"metrics: {}"};
-    for (size_t index = 0; index < sizeof(keys) / sizeof(keys[0]); index++) {
-        char text[512];
-        snprintf(text, sizeof(text), LOADING_SMALL "%s\n", keys[index]);
-        cr_expect(loading_fails_with(text, "E0203", "unknown key"));
-    }
     static const char *const listener_keys[] = {"routes", "proxy_protocol"};
     for (size_t index = 0; index < sizeof(listener_keys) / sizeof(listener_keys[0]); index++) {
         char text[512];

@@ -1,0 +1,197 @@
+/* The page of metrics over HTTP: what promtool says of it, who may ask how, and that a reload moves it. */
+#include "tests/support/deadline.h"
+#include "tests/support/moonring.h"
+
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+struct stage {
+    struct moonring moonring;
+    struct peer_listener server;
+    char address[ADDRESS_TEXT_MAX]; /* of the listener */
+    char metrics[ADDRESS_TEXT_MAX];
+    struct process curl;
+};
+
+static void address_take(char address[ADDRESS_TEXT_MAX]) {
+    snprintf(address, ADDRESS_TEXT_MAX, "127.0.0.1:%u", peer_free_port());
+}
+
+#define WITH_METRICS "listeners: {web: {bind: '%s', upstream: '%s'}}\nmetrics: {bind: '%s'}\n%s"
+
+static void stage_start(struct stage *stage, const char *rest) {
+    peer_listen(&stage->server, "127.0.0.1:0");
+    address_take(stage->address);
+    address_take(stage->metrics);
+    moonring_start(&stage->moonring, WITH_METRICS, stage->address, stage->server.address, stage->metrics, rest);
+}
+
+/* What curl shows of a path, with more of its arguments. Valid until the next call. */
+static const char *ask(struct stage *stage, const char *more, const char *path) {
+    char command[512];
+    snprintf(command, sizeof(command), "curl -sS %s http://%s%s", more, stage->metrics, path);
+    process_run(&stage->curl, ARGUMENTS("sh", "-c", command));
+    return process_text(&stage->curl.output);
+}
+
+static void expect(struct stage *stage, const char *more, const char *path, const char *text) {
+    const char *answer = ask(stage, more, path);
+    cr_assert(strstr(answer, text) != NULL, "%s does not say \"%s\":\n%s", path, text, answer);
+}
+
+/* --- the text ---------------------------------------------------------------------------------------------------- */
+
+Test(metrics, are_what_promtool_wants, .timeout = 60) {
+    struct stage stage;
+    struct pair pair;
+    char command[256];
+    struct process process;
+    stage_start(&stage, "upstreams:\n"
+                        "  odd:\n"
+                        "    servers:\n"
+                        "      - {address: '127.0.0.1:9', name: \"qu\\\"ote back\\\\slash é\"}\n");
+    pair_open(&pair, stage.address, &stage.server);
+    pair_exchange(&pair, 1000);
+    pair_close(&pair);
+    moonring_wait_session(&stage.moonring);
+    snprintf(command, sizeof(command), "curl -sS http://%s/metrics | promtool check metrics 2>&1", stage.metrics);
+    process_run(&process, ARGUMENTS("sh", "-c", command));
+    cr_assert(strlen(process_text(&process.output)) == 0, "promtool says:\n%s", process_text(&process.output));
+    expect(&stage, "", "/metrics", "server=\"qu\\\"ote back\\\\slash é\"");
+}
+
+Test(metrics, are_the_same_from_everywhere, .timeout = 30) {
+    struct stage stage;
+    struct process ctl;
+    char more[TEMPORARY_PATH_MAX + 64], socket[TEMPORARY_PATH_MAX + 8];
+    struct temporary folder;
+    temporary_create(&folder);
+    snprintf(socket, sizeof(socket), "unix:%s/admin.sock", folder.path);
+    snprintf(more, sizeof(more), "admin: {bind: '%s'}\n", socket);
+    stage_start(&stage, more);
+    process_run(&ctl, ARGUMENTS(moonring_program(), "ctl", "--socket", socket, "metrics"));
+    const char *page = ask(&stage, "", "/metrics");
+    char *copy = strdup(process_text(&ctl.output));
+    size_t families = 0;
+    for (char *line = strtok(copy, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        if (strncmp(line, "# TYPE ", 7) == 0) {
+            cr_assert(strstr(page, line) != NULL, "only ctl has: %s", line);
+            families++;
+        }
+    }
+    cr_assert(families > 30, "%zu families", families);
+    cr_assert(strstr(moonring_report(&stage.moonring), "# TYPE moonring_ring_turns_total counter") != NULL);
+    free(copy);
+}
+
+/* --- who asks ---------------------------------------------------------------------------------------------------- */
+
+Test(metrics, answer_get_and_head_and_nothing_else, .timeout = 30) {
+    struct stage stage;
+    stage_start(&stage, "");
+    expect(&stage, "-i", "/metrics", "HTTP/1.1 200 ");
+    expect(&stage, "-i", "/metrics", "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n");
+    expect(&stage, "-i", "/metrics?name=x", "# TYPE moonring_sessions_active gauge");
+    expect(&stage, "-I", "/metrics", "HTTP/1.1 200 ");
+    cr_assert(strstr(process_text(&stage.curl.output), "# TYPE") == NULL, "HEAD has no body");
+    expect(&stage, "-i", "/", "/metrics");
+    expect(&stage, "-i", "/healthz", "\r\n\r\nok\n");
+    expect(&stage, "-i", "/other", "HTTP/1.1 404 ");
+    expect(&stage, "-i -X DELETE", "/metrics", "HTTP/1.1 405 ");
+    expect(&stage, "-i --data 1234", "/metrics", "Allow: GET, HEAD\r\n");
+    expect(&stage, "-i -H \"X: $(printf 'x%.0s' $(seq 9000))\"", "/metrics", "HTTP/1.1 431 ");
+}
+
+Test(metrics, say_that_it_stops, .timeout = 30) {
+    struct stage stage;
+    struct pair pair;
+    stage_start(&stage, "");
+    pair_open(&pair, stage.address, &stage.server);
+    process_signal(&stage.moonring.process, SIGTERM);
+    process_wait_line(&stage.moonring.process, &stage.moonring.process.errors, "stopping");
+    expect(&stage, "-i", "/healthz", "HTTP/1.1 503 ");
+    expect(&stage, "", "/metrics", "moonring_sessions_active");
+    pair_exchange(&pair, 1000);
+    pair_close(&pair);
+    cr_assert(process_wait(&stage.moonring.process) == 0);
+}
+
+/* More of them than there are places: who comes later waits until their ten seconds are over, and everybody else never
+ * notices. */
+Test(metrics, outlast_who_asks_slowly, .timeout = 60) {
+    enum { SLOW = 40 };
+    struct stage stage;
+    struct peer slow[SLOW];
+    struct pair pair;
+    stage_start(&stage, "");
+    size_t descriptors = process_descriptors_count(&stage.moonring.process);
+    for (size_t index = 0; index < SLOW; index++) {
+        peer_connect(&slow[index], stage.metrics);
+        peer_send(&slow[index], "GET /metr");
+    }
+    pair_open(&pair, stage.address, &stage.server);
+    pair_exchange(&pair, 1000000);
+    cr_assert(process_descriptors_count(&stage.moonring.process) <= descriptors + 16 + 4);
+    struct pollfd first = {.fd = slow[0].fd, .events = POLLIN};
+    cr_assert(poll(&first, 1, 2 * DEADLINE_MS) == 1, "it was given more than ten seconds");
+    peer_expect_closed(&slow[0]);
+    for (size_t index = 0; index < SLOW; index++) {
+        peer_close(&slow[index]);
+    }
+    expect(&stage, "", "/healthz", "ok");
+    pair_close(&pair);
+    moonring_stop(&stage.moonring);
+}
+
+/* --- reloads ----------------------------------------------------------------------------------------------------- */
+
+static void reload(struct stage *stage, const char *rest) {
+    moonring_reload(&stage->moonring, WITH_METRICS, stage->address, stage->server.address, stage->metrics, rest);
+}
+
+Test(metrics, move_with_a_reload_and_go_on_counting, .timeout = 30) {
+    struct stage stage;
+    struct pair pair;
+    char first[ADDRESS_TEXT_MAX];
+    struct peer client;
+    stage_start(&stage, "");
+    size_t threads = process_threads_count(&stage.moonring.process);
+    size_t descriptors = process_descriptors_count(&stage.moonring.process);
+    pair_open(&pair, stage.address, &stage.server);
+    pair_exchange(&pair, 1000);
+    pair_close(&pair);
+    moonring_wait_session(&stage.moonring);
+    strcpy(first, stage.metrics);
+    address_take(stage.metrics);
+    reload(&stage, "");
+    expect(&stage, "", "/metrics", "moonring_listener_accepted_total{listener=\"web\"} 1\n");
+    expect(&stage, "", "/metrics", "moonring_reloads_total{result=\"applied\"} 1\n");
+    cr_assert(peer_try_connect(&client, first) != 0, "the old address still answers");
+    cr_assert(process_threads_count(&stage.moonring.process) == threads);
+    cr_assert(process_descriptors_count(&stage.moonring.process) == descriptors);
+    moonring_reload(&stage.moonring, "listeners: {web: {bind: '%s', upstream: '%s'}}\n", stage.address,
+                    stage.server.address);
+    cr_assert(peer_try_connect(&client, stage.metrics) != 0, "nobody was told to listen");
+    cr_assert(process_threads_count(&stage.moonring.process) == threads - 1);
+    moonring_stop(&stage.moonring);
+}
+
+Test(metrics, stay_where_they_are_when_an_address_is_taken, .timeout = 30) {
+    struct stage stage;
+    stage_start(&stage, "");
+    moonring_expect_reload_refused(&stage.moonring, "metrics: cannot bind", WITH_METRICS, stage.address,
+                                   stage.server.address, stage.server.address, "");
+    expect(&stage, "", "/metrics", "moonring_reloads_total{result=\"refused\"} 1\n");
+    reload(&stage, "process: {workers: 1}\n");
+    expect(&stage, "", "/metrics", "moonring_reloads_total{result=\"applied\"} 1\n");
+}
+
+Test(metrics, have_an_address_that_nobody_else_has, .timeout = 30) {
+    struct stage stage;
+    peer_listen(&stage.server, "127.0.0.1:0");
+    moonring_launch(&stage.moonring, NULL, WITH_METRICS, "127.0.0.1:0", "127.0.0.1:9", stage.server.address, "");
+    moonring_expect_refusal(&stage.moonring, 1, "metrics: cannot bind");
+}
