@@ -55,8 +55,7 @@ static int native_disguise(lua_State *L) {
     return 1;
 }
 
-/* (table, name): the key that name is likely a misspelling of, or nil. */
-static int native_nearest(lua_State *L) {
+int libs_nearest(lua_State *L) {
     struct nearest nearest;
     nearest_init(&nearest, luaL_checkstring(L, 2));
     lua_pushnil(L);
@@ -93,7 +92,7 @@ static int native_read_file(lua_State *L) {
 
 static const luaL_Reg natives[] = {{"check_stack", native_check_stack}, {"check_room", native_check_room},
                                    {"check_yield", native_check_yield}, {"running", native_running},
-                                   {"disguise", native_disguise},       {"nearest", native_nearest},
+                                   {"disguise", native_disguise},       {"nearest", libs_nearest},
                                    {"is_loading", native_is_loading},   {"file_exists", native_file_exists},
                                    {"read_file", native_read_file},     {NULL, NULL}};
 

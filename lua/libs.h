@@ -24,6 +24,9 @@ void libs_push_chunk(lua_State *L, const char *text, const char *end);
  * Raises its errors. name: of the chunk, as Lua has it: "@path". */
 void libs_run(lua_State *L, const char *text, size_t size, const char *name);
 
+/* For Lua code of ours, (table, name): the key that name is likely a misspelling of, or nil. */
+int libs_nearest(lua_State *L);
+
 /* Pushes the value at the index as text, without addresses. May call its __tostring. */
 const char *libs_push_text(lua_State *L, int index);
 

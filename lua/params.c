@@ -2,7 +2,7 @@
 
 #include "base/units.h"
 #include "config/config.h"
-#include "config/nearest.h"
+#include "lua/libs.h"
 #include "lua/script.h"
 
 #include <lauxlib.h>
@@ -121,26 +121,11 @@ static int native_size(lua_State *L) {
     return push_parsed(L, parsed, (double)bytes, &error);
 }
 
-/* (table, name): the key that name is likely a misspelling of, or nil. */
-static int native_nearest(lua_State *L) {
-    struct nearest nearest;
-    nearest_init(&nearest, luaL_checkstring(L, 2));
-    lua_pushnil(L);
-    while (lua_next(L, 1) != 0) {
-        lua_pop(L, 1);
-        if (lua_type(L, -1) == LUA_TSTRING) {
-            nearest_offer(&nearest, lua_tostring(L, -1));
-        }
-    }
-    lua_pushstring(L, nearest.best);
-    return 1;
-}
-
 void params_open(lua_State *L) {
     static const luaL_Reg natives[] = {{"take_params", native_take_params},
                                        {"duration", native_duration},
                                        {"size", native_size},
-                                       {"nearest", native_nearest},
+                                       {"nearest", libs_nearest},
                                        {NULL, NULL}};
     luaL_register(L, NULL, natives);
 }

@@ -1,7 +1,6 @@
 #include "lua/view.h"
 
 #include "base/check.h"
-#include "config/nearest.h"
 #include "lua/embed.h"
 #include "lua/heads.h"
 #include "lua/libs.h"
@@ -252,21 +251,8 @@ static int native_wait(lua_State *L) {
     return task_wait(L, WAIT_BYTES, 2);
 }
 
-/* (table, name): the key that name is likely a misspelling of, or nil. */
-static int native_nearest(lua_State *L) {
-    struct nearest nearest;
-    nearest_init(&nearest, luaL_checkstring(L, 2));
-    lua_pushnil(L);
-    while (lua_next(L, 1) != 0) {
-        lua_pop(L, 1);
-        nearest_offer(&nearest, lua_tostring(L, -1));
-    }
-    lua_pushstring(L, nearest.best);
-    return 1;
-}
-
 static const luaL_Reg functions[] = {
-    {"raise", native_raise}, {"wait", native_wait}, {"nearest", native_nearest}, {NULL, NULL}};
+    {"raise", native_raise}, {"wait", native_wait}, {"nearest", libs_nearest}, {NULL, NULL}};
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 

@@ -284,7 +284,7 @@ function View:hex() end
 --- The verbs move its beginning: positions count from the new one. Valid until the hook returns.
 ---@class moonring.Buf: moonring.View
 ---@field eof boolean nothing comes behind these bytes
----@field age number seconds since its first byte came; what came while a hook waited counts with the bytes before it
+---@field age number seconds since its first byte came; bytes that need and wait waited for count with those before
 local Buf = {}
 
 --- Passes the next bytes on.

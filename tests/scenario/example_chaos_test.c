@@ -45,7 +45,9 @@ Test(example_chaos, delays_pieces_at_the_same_time, .timeout = 60) {
     }
     peer_expect_pattern(&pair.server, PIECES * 100);
     uint64_t took_ms = deadline_now_ms() - start_ms;
-    cr_assert(took_ms >= 100 && took_ms < 1000, "it took %lu ms", took_ms); /* one by one it would be 2 s */
+    /* The pieces come within 100 ms, and are late by 120 at the most. One by one it would be 2 s, and 320 ms if what
+     * came during one delay began another of its own. */
+    cr_assert(took_ms >= 100 && took_ms < 300, "it took %lu ms", took_ms);
     pair_close(&pair);
     moonring_stop(&world.moonring);
 }

@@ -141,6 +141,28 @@ Test(view, tells_the_end_and_the_age, .timeout = 10) {
     viewing_close(&viewing);
 }
 
+/* What came while the hook slept was not waited for: it has an age of its own. */
+Test(view, tells_the_age_of_what_came_while_the_hook_slept, .timeout = 10) {
+    struct viewing viewing;
+    uint64_t now_us = 5000000;
+    viewing_open(&viewing);
+    views_set_clock(viewing.views, &now_us);
+    viewing_begin(&viewing, "return { from_client = function(buf) note(tostring(buf) .. buf.age) pause() end }");
+    viewing.engine.now_us = 3500000;
+    viewing_feed_text(&viewing, FROM_CLIENT, "ab");
+    viewing.engine.now_us = 4500000;
+    viewing_feed_text(&viewing, FROM_CLIENT, "cd");
+    viewing.engine.now_us = 4750000;
+    viewing_feed_text(&viewing, FROM_CLIENT, "ef");
+    for (int piece = 0; piece < 3; piece++) {
+        viewing_wake(&viewing, FROM_CLIENT);
+    }
+    cr_assert_str_eq(viewing.notes.data, "ab1.5;cd0.5;ef0.25;");
+    cr_assert_str_eq(viewing_out(&viewing, FROM_CLIENT), "abcdef");
+    viewing_finish(&viewing);
+    viewing_close(&viewing);
+}
+
 /* --- verbs -------------------------------------------------------------------------------------------------------- */
 
 static void expect_sent(const char *bytes, const char *body, const char *out) {
