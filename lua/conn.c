@@ -310,8 +310,13 @@ static int api_end(lua_State *L) {
 
 /* --- bounds ------------------------------------------------------------------------------------------------------- */
 
-static void detach(struct conn *conn, enum direction direction) {
-    filter_detach(conn->filter_session, direction);
+static void detach(lua_State *L, struct conn *conn, enum direction direction) {
+    struct views *views = conn->runtime->views;
+    if (!conn->has_slot) {
+        filter_detach(conn->filter_session, direction);
+    } else if (!view_detach(views, conn->slot, direction)) {
+        script_error(L, "%s", view_reason(views));
+    }
 }
 
 static int api_detach(lua_State *L) {
@@ -324,10 +329,10 @@ static int api_detach(lua_State *L) {
         script_error(L, "conn:detach takes nothing, \"from_client\" or \"from_server\"");
     }
     if (from_client) {
-        detach(conn, FROM_CLIENT);
+        detach(L, conn, FROM_CLIENT);
     }
     if (from_server) {
-        detach(conn, FROM_SERVER);
+        detach(L, conn, FROM_SERVER);
     }
     return 0;
 }

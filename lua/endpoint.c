@@ -321,6 +321,14 @@ static int api_await_room(lua_State *L) {
     if (filter_has_room(conn->filter_session, toward(endpoint)) || stream_has_ended(conn, toward(endpoint))) {
         return 0;
     }
+    const char *filter = filter_in_the_way(conn->filter_session, toward(endpoint));
+    if (filter != NULL) {
+        script_error(
+            L,
+            "there is no room for more before the hook of filter '%s' runs, which is when all hooks `connected` "
+            "have returned",
+            filter);
+    }
     lua_pushlightuserdata(L, conn);
     lua_pushnumber(L, toward(endpoint));
     return task_wait(L, WAIT_ROOM, 2);

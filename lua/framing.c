@@ -283,7 +283,8 @@ enum framing_step framing_go_on(struct framing *framing, struct error *error) {
     }
     const struct stage *stage = framing_stage(framing);
     enum framing_step step = framing_run_rest(framing, error);
-    bool may_find = step == STEP_FRAME && stage->has_hook && !framing->filter_session->gone && !stage_is_ahead(stage);
+    bool may_find = step == STEP_FRAME && stage->has_hook && !framing->detaches && !framing->filter_session->gone &&
+                    !stage_is_ahead(stage);
     return may_find || step == STEP_FAILED ? step : framing_end(framing);
 }
 
@@ -323,6 +324,20 @@ bool framing_edit(struct framing *framing, uint32_t from, uint32_t to, const voi
         return error_set(error, "not enough memory");
     }
     framing->edited = to;
+    return true;
+}
+
+bool framing_detach(struct framing *framing, struct error *error) {
+    if (!framing_settle_decided(framing, error)) {
+        return false;
+    }
+    if (framing->rest == FRAME_DROPPED && framing_run_rest(framing, error) == STEP_FAILED) {
+        return false;
+    }
+    framing->detaches = framing->rest == FRAME_DROPPED;
+    if (!framing->detaches) {
+        filter_detach(framing->filter_session, framing->direction);
+    }
     return true;
 }
 

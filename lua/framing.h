@@ -65,6 +65,7 @@ struct framing {
     bool ended;                     /* while the framer reads: nothing comes behind the bytes given */
     enum framing_decision decision; /* the script's */
     enum framing_decision rest;     /* what becomes of a frame whose end is still looked for */
+    bool detaches;                  /* the hook leaves that direction behind the frame that is just being dropped */
     uint32_t edited;                /* where the last edit ends, in the frame */
     struct bytes edits;             /* struct edit with its text, one after the other */
     void *state;                    /* the framer's; behind this struct */
@@ -111,6 +112,9 @@ bool framing_edit(struct framing *framing, uint32_t from, uint32_t to, const voi
 
 /* Carries out what was decided; undecided frames stay. */
 bool framing_settle_decided(struct framing *framing, struct error *error);
+/* The filter detaches from that direction: what was decided is carried out, and where the end of a dropped frame is
+ * still on its way, the hook stays until then, without being entered. */
+bool framing_detach(struct framing *framing, struct error *error);
 /* A verb of buf comes: the loop ends. An undecided frame is passed, or `keeps` where it is. */
 bool framing_leave(struct framing *framing, bool keeps, struct error *error);
 /* The hook has returned from within the loop: later whole frames pass, and the unfinished one is held. */

@@ -245,12 +245,27 @@ void runtime_start(struct runtime *runtime, struct engine *engine) {
     }
 }
 
+static struct task *runtime_find_farewell(const struct runtime *runtime) {
+    for (struct link *link = runtime->tasks.head.next; link != &runtime->tasks.head; link = link->next) {
+        struct task *task = container_of(link, struct task, link);
+        if (task->at_retire) {
+            return task;
+        }
+    }
+    return NULL;
+}
+
 void runtime_retire(struct runtime *runtime) {
     list_for_each (link, &runtime->tasks) {
         struct task *task = container_of(link, struct task, link);
-        if (task->conn == NULL) {
+        if (task->conn == NULL && !task->at_retire) {
             task_drop(task);
         }
+    }
+    struct task *farewell;
+    while (!runtime_is_dead(runtime) && (farewell = runtime_find_farewell(runtime)) != NULL) {
+        farewell->at_retire = false; /* from here on a task like others: it may be gone when it has run */
+        task_run(farewell, WAKE_DONE);
     }
 }
 

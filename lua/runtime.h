@@ -107,7 +107,7 @@ bool runtime_load(struct runtime *runtime, struct lua_filter *filter, struct byt
 
 /* From here on it runs what the top levels have spawned. */
 void runtime_start(struct runtime *runtime, struct engine *engine);
-/* Drops what runs beside the sessions, and lets no top level's tasks run any more. */
+/* Drops what runs beside the sessions, lets no top level's tasks run any more, and runs what mr.on_retire was given. */
 void runtime_retire(struct runtime *runtime);
 /* Drops what waits. Every session must be closed. */
 void runtime_stop(struct runtime *runtime);

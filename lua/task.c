@@ -4,6 +4,7 @@
 #include "lua/embed.h"
 #include "lua/hooks.h"
 #include "lua/libs.h"
+#include "lua/values.h"
 #include "lua/view.h"
 
 #include <lauxlib.h>
@@ -319,6 +320,9 @@ struct task *task_spawn(lua_State *L, struct conn *conn, int arguments_count, do
 }
 
 void task_set_out(struct task *task) {
+    if (task->at_retire) {
+        return;
+    }
     double wait_ms = (double)task->due_ms;
     task->due_ms += engine_now_ms(task->runtime->engine);
     task_await_time(task, wait_ms);
@@ -373,6 +377,13 @@ static int api_every(lua_State *L) {
     task->function = function;
     task->period_ms = (uint64_t)period_ms;
     return 1;
+}
+
+static int api_on_retire(lua_State *L) {
+    values_check_loading(L, "on_retire");
+    lua_settop(L, 1);
+    task_spawn(L, NULL, 0, WAIT_FOR_EVER)->at_retire = true;
+    return 0;
 }
 
 static int api_check_may_wait(lua_State *L) {
@@ -448,6 +459,7 @@ static const luaL_Reg natives[] = {{"spawn", api_spawn},
                                    {"check_may_wait", api_check_may_wait},
                                    {"after", api_after},
                                    {"every", api_every},
+                                   {"on_retire", api_on_retire},
                                    {"sleep", api_sleep},
                                    {"cancel", api_cancel},
                                    {"signal", api_signal},

@@ -53,6 +53,7 @@ struct task {
     uint8_t wake;              /* enum wake, in runtime.ready */
     bool started;
     bool cancelled;
+    bool at_retire; /* runs when the script is retired, and not before */
 };
 
 struct signal {

@@ -154,6 +154,10 @@ static enum view_outcome slot_run_rest(struct views *views, struct slot *slot, e
     struct framing *framing = slot->framings[direction];
     switch (framing_run_rest(framing, &views->error)) {
     case STEP_FRAME:
+        if (framing->detaches) {
+            filter_detach(framing->filter_session, direction);
+            return VIEW_NOTHING;
+        }
         return framing_reach(framing, 1) ? VIEW_DONE : VIEW_NOTHING;
     case STEP_END:
         return VIEW_NOTHING;
@@ -186,6 +190,15 @@ enum view_outcome view_begin(struct views *views, uint32_t number, enum directio
 bool view_settle(struct views *views, uint32_t number, enum direction direction) {
     struct framing *framing = views->slots[number].framings[direction];
     return framing == NULL || framing_settle_decided(framing, &views->error);
+}
+
+bool view_detach(struct views *views, uint32_t number, enum direction direction) {
+    struct slot *slot = &views->slots[number];
+    if (slot->framings[direction] != NULL) {
+        return framing_detach(slot->framings[direction], &views->error);
+    }
+    filter_detach(slot->filter_session, direction);
+    return true;
 }
 
 enum view_outcome view_pause(struct views *views, uint32_t number) {

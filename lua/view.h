@@ -80,6 +80,9 @@ enum view_outcome view_pause(struct views *views, uint32_t slot);
 /* Before something is written into the stream of that direction: the frame that the script has decided there goes
  * first. Then, not before, view_bytes may be asked for what is written. False: as VIEW_FAILED. */
 bool view_settle(struct views *views, uint32_t slot, enum direction direction);
+/* The filter gets no more bytes of that direction, but what is being dropped is dropped to its end. False: as
+ * VIEW_FAILED. */
+bool view_detach(struct views *views, uint32_t slot, enum direction direction);
 
 /* --- endpoints ------------------------------------------------------------------------------------------------------
  */

@@ -112,6 +112,8 @@ void chain_free(struct chain *chain);
 struct stage *chain_next_stage(struct filter_session *filter_session, enum direction direction); /* NULL: the flow */
 struct queue *chain_out(struct filter_session *filter_session, enum direction direction);
 bool chain_has_room(struct filter_session *filter_session, enum direction direction);
+/* Bytes leave the filter for chain_out: those of one that serves are what the server of that session sends. */
+void chain_count_served(const struct filter_session *filter_session, enum direction direction, size_t size);
 /* Bytes were moved to chain_out. */
 void chain_sent(struct filter_session *filter_session, enum direction direction);
 /* Nothing more goes out of the filter in that direction. */

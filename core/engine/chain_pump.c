@@ -30,6 +30,14 @@ bool chain_has_room(struct filter_session *filter_session, enum direction direct
     return chain_flow(chain, direction)->queue.bytes < STAGE_MAX;
 }
 
+void chain_count_served(const struct filter_session *filter_session, enum direction direction, size_t size) {
+    const struct chain *chain = filter_session->chain;
+    if (direction == FROM_SERVER && chain_is_served_by(chain, filter_session)) {
+        chain_flow(chain, direction)->bytes += size;
+        counter_add(&chain_engine(chain)->counters.from_server_bytes, size);
+    }
+}
+
 /* Bytes were moved there. */
 void chain_sent(struct filter_session *filter_session, enum direction direction) {
     struct chain *chain = filter_session->chain;

@@ -85,6 +85,7 @@ static void entry_restore(struct engine *engine, struct stage *stage) {
 static void outbox_send(struct filter_session *filter_session, enum direction direction) {
     struct queue *outbox = &filter_session->outbox[direction];
     if (outbox->bytes > 0) {
+        chain_count_served(filter_session, direction, outbox->bytes);
         queue_join(outbox, &engine_of(filter_session)->buffers, chain_out(filter_session, direction));
         chain_sent(filter_session, direction);
     }
@@ -234,6 +235,20 @@ bool filter_has_room(const struct filter_session *filter_session, enum direction
     struct filter_session *of = &filter_session->chain->sessions[filter_session - filter_session->chain->sessions];
     uint32_t written = of->outbox[direction].bytes + of->behind[direction].bytes + of->stages[direction].later.bytes;
     return written < FLOW_QUEUE_MAX && chain_has_room(of, direction);
+}
+
+const char *filter_in_the_way(const struct filter_session *filter_session, enum direction direction) {
+    const struct chain *chain = filter_session->chain;
+    if (chain->phase == PHASE_RELAY || chain->phase == PHASE_SERVE) {
+        return NULL;
+    }
+    struct filter_session *of = &filter_session->chain->sessions[filter_session - filter_session->chain->sessions];
+    struct stage *next = chain_next_stage(of, direction);
+    while (next != NULL && !next->has_hook) {
+        of += direction == FROM_CLIENT ? 1 : -1;
+        next = chain_next_stage(of, direction);
+    }
+    return next == NULL ? NULL : (of + (direction == FROM_CLIENT ? 1 : -1))->filter->name;
 }
 
 void filter_close_write(struct filter_session *filter_session, enum direction direction) {

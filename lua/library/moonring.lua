@@ -441,6 +441,11 @@ function mr.spawn(run, ...) end
 ---@return moonring.Task
 function mr.after(seconds, run) end
 
+--- At the top level: runs a function when a reload has put another script in this one's place, on each worker. It may wait
+--- while sessions keep the old script.
+---@param run async fun()
+function mr.on_retire(run) end
+
 --- Runs a function again and again. At the top level: in one worker, unless `{ where = "all" }`. A run that takes longer
 --- than the time between two leaves out those it misses.
 ---@param seconds number more than 0

@@ -8,6 +8,7 @@ local new_signal, signal_set, signal_wait = native.signal, native.signal_set, na
 local DONE = 0 -- of enum wake
 
 mr.spawn = native.spawn
+mr.on_retire = native.on_retire
 mr.after = native.after
 mr.signal = new_signal
 

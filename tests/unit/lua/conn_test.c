@@ -456,3 +456,48 @@ Test(conn, shows_in_which_state_its_session_waits, .timeout = 60) {
     expect_state(&proxy, "return { connected = function(conn) conn.client:peek(1) end }", "state=greeting");
     expect_state(&proxy, "return { route = function(conn) conn:reject('no') end }", "state=lingering");
 }
+
+/* --- at the edges ------------------------------------------------------------------------------------------------- */
+
+/* Only the framer can tell where what is dropped ends: until then it stays, and the rest does not leak. */
+Test(conn, detaches_behind_a_dropped_frame_whose_end_is_on_its_way, .timeout = 20) {
+    struct proxy proxy;
+    open_hook(&proxy, "from_client",
+              "for request in mr.http1.requests(buf) do request:drop() conn:detach() print('detached') end");
+    proxy_connect(&proxy);
+    proxy_send(proxy.client, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel");
+    proxy_expect_log(&proxy, "detached");
+    proxy_send(proxy.client, "lo\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    proxy_expect(&proxy, proxy.server, "GET / HTTP/1.1\r\n\r\n");
+    proxy_send(proxy.client, "anything");
+    proxy_expect(&proxy, proxy.server, "anything");
+    cr_assert_eq(proxy_count_log(&proxy, "detached"), 1, "%s", proxy_log(&proxy));
+    proxy_close(&proxy);
+}
+
+/* The hook that would make room runs only later: waiting for it would be for ever. */
+Test(conn, cannot_write_much_towards_a_hook_that_does_not_run_yet, .timeout = 20) {
+    struct proxy proxy;
+    proxy_init(&proxy);
+    proxy_add(&proxy, "writer",
+              "return { connected = function(conn)\nfor i = 1, 100 do conn.server:write(('x'):rep(4096)) end end }");
+    proxy_add(&proxy, "reader", "return { from_client = function(conn, buf) end }");
+    proxy_open(&proxy);
+    proxy_connect_client(&proxy);
+    proxy_expect_closed(&proxy, CLOSE_FILTER_ERROR);
+    proxy_expect_log(&proxy,
+                     "connected: writer.lua:2: there is no room for more before the hook of filter 'reader' runs");
+    proxy_close(&proxy);
+}
+
+Test(conn, counts_what_a_filter_serves, .timeout = 20) {
+    struct proxy proxy;
+    open_hook(&proxy, "serve",
+              "conn.client:write('hello') conn.client:read(1) print('bytes', conn.from_client_bytes, "
+              "conn.from_server_bytes)");
+    proxy_connect_client(&proxy);
+    proxy_expect(&proxy, proxy.client, "hello");
+    proxy_send(proxy.client, "x");
+    proxy_expect_log(&proxy, "bytes 1 5");
+    proxy_close(&proxy);
+}

@@ -519,3 +519,23 @@ Test(filters, are_traced, .timeout = 20) {
     proxy_expect_log(&proxy, "trace #1 test from_client 43 B: pass 43");
     proxy_close(&proxy);
 }
+
+Test(filters, that_are_replaced_say_goodbye, .timeout = 20) {
+    struct proxy proxy;
+    proxy_open_with(&proxy,
+                    "local mr = require 'moonring'\n"
+                    "local task = mr.every(0.001, function() print('tick') end, { where = 'all' })\n"
+                    "mr.on_retire(function() print('goodbye') task:cancel() mr.sleep(0.001) print('slept') end)\n"
+                    "mr.on_retire(function() error('no luck') end)\n"
+                    "return { from_client = function(conn, buf) mr.on_retire(print) end }");
+    proxy_connect(&proxy);
+    proxy_expect_log(&proxy, "tick");
+    cr_assert_eq(proxy_count_log(&proxy, "goodbye"), 0);
+    filters_retire(proxy.filters);
+    cr_assert_eq(proxy_count_log(&proxy, "goodbye"), 1);
+    proxy_expect_log(&proxy, "task: test.lua:4: no luck");
+    proxy_expect_log(&proxy, "slept");
+    proxy_send(proxy.client, "x");
+    proxy_expect_log(&proxy, "mr.on_retire: only at the top level");
+    proxy_close(&proxy);
+}
