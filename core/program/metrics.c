@@ -3,6 +3,7 @@
 #include "base/counter.h"
 #include "lua/metric.h"
 #include "program/exposition.h"
+#include "program/filter_metrics.h"
 
 #include <stdlib.h>
 
@@ -170,5 +171,6 @@ void metrics_write(struct program *program, struct bytes *out) {
     write_servers(program->generation, &page);
     write_reloads(program, &page);
     pthread_mutex_unlock(&program->view_lock);
+    filter_metrics_write(&page);
     metrics_describe(out);
 }

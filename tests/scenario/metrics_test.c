@@ -1,6 +1,8 @@
 /* The page of metrics over HTTP: what promtool says of it, who may ask how, and that a reload moves it. */
 #include "tests/support/deadline.h"
 #include "tests/support/moonring.h"
+#include "tests/support/peer.h"
+#include "tests/support/temporary.h"
 
 #include <criterion/criterion.h>
 #include <poll.h>
@@ -85,6 +87,44 @@ Test(metrics, are_the_same_from_everywhere, .timeout = 30) {
     cr_assert(families > 30, "%zu families", families);
     cr_assert(strstr(moonring_report(&stage.moonring), "# TYPE moonring_ring_turns_total counter") != NULL);
     free(copy);
+}
+
+/* What a filter did stands there with its script, and in the log with its line. */
+Test(metrics, tell_of_filters_and_what_became_of_them, .timeout = 60) {
+    struct stage stage;
+    struct peer client;
+    struct temporary folder;
+    char path[TEMPORARY_PATH_MAX], line[TEMPORARY_PATH_MAX + 128];
+    temporary_create(&folder);
+    temporary_write(&folder, "wild.lua",
+                    "return { from_client = function(conn, buf)\n"
+                    "  if buf:starts('error') then error('no luck') end\n"
+                    "  while buf:starts('kill') do end\nend }\n");
+    peer_listen(&stage.server, "127.0.0.1:0");
+    address_take(stage.address);
+    address_take(stage.metrics);
+    moonring_start(&stage.moonring,
+                   "listeners: {web: {bind: '%s', upstream: '%s', filters: [{lua: '%s', name: wild}]}}\n"
+                   "metrics: {bind: '%s'}\nprocess: {workers: 1}\nlua: {budget: 20ms}\n",
+                   stage.address, stage.server.address, temporary_path(&folder, "wild.lua", path), stage.metrics);
+    static const char *const words[] = {"error", "kill"};
+    for (int index = 0; index < 2; index++) {
+        peer_connect(&client, stage.address);
+        peer_send(&client, words[index]);
+        moonring_wait_session(&stage.moonring);
+        peer_close(&client);
+    }
+    snprintf(line, sizeof(line), "moonring_filter_kills_total{listener=\"web\",filter=\"wild\",script=\"%s\"} 1\n",
+             path);
+    expect(&stage, "", "/metrics", line);
+    snprintf(line, sizeof(line), "moonring_filter_errors_total{listener=\"web\",filter=\"wild\",script=\"%s\"} 1\n",
+             path);
+    expect(&stage, "", "/metrics", line);
+    snprintf(line, sizeof(line), "script=\"%s\",hook=\"from_client\"} 2\n", path);
+    expect(&stage, "", "/metrics", line);
+    snprintf(line, sizeof(line), "%s:1: somewhere in the hook from here to line 4: the VM was stopped", path);
+    process_wait_line(&stage.moonring.process, &stage.moonring.process.errors, line);
+    temporary_remove(&folder);
 }
 
 /* --- who asks ---------------------------------------------------------------------------------------------------- */
