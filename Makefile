@@ -63,7 +63,7 @@ EPOLL_RELAY := $(wildcard tests/bench/epoll/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all run test asan tsan simulate fuzz coverage soak torture bench bench-quick bench-hooks fmt lint install clean distclean help FORCE
+.PHONY: all run test asan tsan simulate fuzz coverage soak torture bench bench-quick bench-curves bench-report bench-hooks fmt lint install clean distclean help FORCE
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -193,10 +193,13 @@ torture: ## RELOADS=1000 reloads under load: nobody may notice, nothing may stay
 	    tests/run.sh $(BUILD)/tests/scenario-tests $(BUILD)/tests/torture-tests; result=$$?; \
 	    cat $(BUILD)/torture.txt; exit $$result
 
-bench: ## compare with HAProxy, nginx and an epoll relay: throughput, latency, CPU, memory, filters (about 10 minutes)
+bench: ## compare with HAProxy, nginx and an epoll relay: throughput, latency, CPU, memory, filters, reloads (about 18 minutes)
 	@.ci/install build bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/benchmark $(BUILD)/tests/epoll-relay
-	@$(BENCHMARK) $(BENCH_FLAGS)
+	@mkdir -p $(FIGURES)
+	@bash -o pipefail -c '$(BENCHMARK) --json $(FIGURES)/$(BENCH_NAME).json $(BENCH_FLAGS) | tee $(FIGURES)/$(BENCH_NAME).txt'
+FIGURES = build/bench
+BENCH_NAME ?= bench
 
 CHUNKS ?= 10000000
 bench-hooks: ## what byte hooks in Lua add to relaying a chunk, in process, over CHUNKS=10000000 of 64 bytes
@@ -205,7 +208,13 @@ bench-hooks: ## what byte hooks in Lua add to relaying a chunk, in process, over
 	@$(BUILD)/tests/hook-bench $(CHUNKS)
 
 bench-quick: ## the same with few and short rounds: what works, and figures of a rough kind (about 3 minutes)
-	@$(MAKE) --no-print-directory bench BENCH_FLAGS='--rounds 1 --seconds 0.5 $(BENCH_FLAGS)'
+	@$(MAKE) --no-print-directory bench BENCH_NAME=quick BENCH_FLAGS='--rounds 1 --seconds 0.5 $(BENCH_FLAGS)'
+
+bench-curves: ## throughput, p99 and CPU against connections, sizes, listeners and servers (about 7 minutes)
+	@$(MAKE) --no-print-directory bench BENCH_NAME=curves BENCH_FLAGS='--only curves $(BENCH_FLAGS)'
+
+bench-report: ## draw the figures of `make bench`, and of `make bench-curves` if there are some: tests/bench/REPORT.md
+	@python3 tests/bench/report.py tests/bench $(wildcard $(FIGURES)/bench.json $(FIGURES)/curves.json)
 
 # ---- fuzzing ------------------------------------------------------------------------------------------------------------
 

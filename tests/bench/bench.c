@@ -117,11 +117,11 @@ static void bench_choose_workloads(struct bench *bench) {
     const struct options *options = &bench->options;
     for (size_t i = 0; i < workload_count() && bench->workloads_count < WORKLOADS_MAX; i++) {
         const struct workload *workload = workload_at(i);
-        bool in_set = options->full || !workload->only_full;
+        bool in_contest = options->full || !workload->only_full;
         bool wanted = options->only == NULL
-                          ? in_set
+                          ? in_contest && !workload->only_named
                           : options_names(options->only, workload->name) ||
-                                (in_set && options_names(options->only, contest_name(workload->contest)));
+                                (in_contest && options_names(options->only, contest_name(workload->contest)));
         if (wanted) {
             bench->workloads[bench->workloads_count++] = workload;
         }
@@ -133,7 +133,7 @@ static void bench_list(void) {
     for (size_t i = 0; i < workload_count(); i++) {
         const struct workload *workload = workload_at(i);
         printf("  %-15s %-8s %s%s\n", workload->name, contest_name(workload->contest), workload->title,
-               workload->only_full ? " *" : "");
+               workload->only_full || workload->only_named ? " *" : "");
     }
     printf("  %-15s %-8s %s\n", "reload", "",
            "turns of a worker and latencies while a large configuration is reloaded");

@@ -14,18 +14,21 @@ enum { LARGE_MESSAGE = 65536 };
 
 /* ---- the table */
 
-#define MOONRING_CONFIG(io, filters)                                                                                   \
-    "process: {workers: 1}\n"                                                                                          \
+#define MOONRING_CONFIG(io, filters) MOONRING_CONFIG_OF("1", io, filters)
+#define MOONRING_CONFIG_OF(workers, io, filters)                                                                       \
+    "process: {workers: " workers "}\n"                                                                                \
+    "admin: {bind: \"unix:@FOLDER@/admin.sock\"}\n"                                                                    \
     "log:\n"                                                                                                           \
     "  access: {target: \"file:@FOLDER@/access.log\"}\n" io "listeners:\n"                                             \
     "  bench:\n"                                                                                                       \
     "    bind: \"@LISTEN@\"\n"                                                                                         \
-    "    upstream: \"@SERVER@\"\n" filters
+    "    upstream: \"@UPSTREAM@\"\n" filters "@LISTENERS@@UPSTREAMS@"
 #define MOONRING_FILTER(path) MOONRING_CONFIG("", "    filters: [{lua: \"@SOURCE@/" path "\"}]\n")
 
-#define HAPROXY_CONFIG(buffer_size, global, option, filter)                                                            \
+#define HAPROXY_CONFIG(buffer_size, global, option, filter) HAPROXY_CONFIG_OF("1", buffer_size, global, option, filter)
+#define HAPROXY_CONFIG_OF(threads, buffer_size, global, option, filter)                                                \
     "global\n"                                                                                                         \
-    "  nbthread 1\n"                                                                                                   \
+    "  nbthread " threads "\n"                                                                                         \
     "  maxconn 9900\n"                                                                                                 \
     "  no strict-limits\n"                                                                                             \
     "  tune.bufsize " buffer_size "\n" global "defaults\n"                                                             \
@@ -38,22 +41,27 @@ enum { LARGE_MESSAGE = 65536 };
 #define HAPROXY_FILTER(name)                                                                                           \
     HAPROXY_CONFIG("16384", "  lua-load @SOURCE@/tests/bench/filters/haproxy.lua\n", "", "  filter lua." name "\n")
 
-#define NGINX_CONFIG(buffer_size, script, filter)                                                                      \
+#define NGINX_CONFIG(buffer_size, script, filter) NGINX_CONFIG_OF("1", "", buffer_size, script, filter)
+#define NGINX_CONFIG_OF(workers, listen, buffer_size, script, filter)                                                  \
     "@MODULES@"                                                                                                        \
     "daemon off;\n"                                                                                                    \
-    "worker_processes 1;\n"                                                                                            \
+    "worker_processes " workers ";\n"                                                                                  \
     "pid @FOLDER@/nginx.pid;\n"                                                                                        \
     "error_log stderr error;\n"                                                                                        \
     "events { worker_connections 24000; }\n"                                                                           \
     "stream {\n"                                                                                                       \
     "  proxy_buffer_size " buffer_size ";\n"                                                                           \
     "  proxy_connect_timeout 5s;\n"                                                                                    \
-    "  proxy_timeout 10m;\n" script "  server { listen @LISTEN@ backlog=4096; " filter "proxy_pass @SERVER@; }\n"      \
+    "  proxy_timeout 10m;\n" script "  server { listen @LISTEN@ backlog=4096" listen "; " filter                       \
+    "proxy_pass @SERVER@; }\n"                                                                                         \
     "}\n"
 #define NGINX_FILTER(name)                                                                                             \
     NGINX_CONFIG("16k", "  js_import bench from @SOURCE@/tests/bench/filters/nginx.js;\n", "js_filter bench." name "; ")
 
-#define MOONRING .program = "moonring", .version_argument = "version", .arguments = {"run", "-c", "@CONFIG@"}
+#define IN(contest) (1U << (contest))
+
+#define MOONRING                                                                                                       \
+    .program = "moonring", .tells_ring = true, .version_argument = "version", .arguments = {"run", "-c", "@CONFIG@"}
 #define HAPROXY .program = "haproxy", .version_argument = "-v", .arguments = {"-db", "-f", "@CONFIG@"}
 #define NGINX                                                                                                          \
     .program = "nginx", .version_argument = "-v", .arguments = {"-e", "stderr", "-p", "@FOLDER@", "-c", "@CONFIG@"}
@@ -64,44 +72,57 @@ static const struct contestant contestants[] = {
      MOONRING,
      .about = "one worker, access log to a file, all else as it comes",
      .config = MOONRING_CONFIG("", ""),
-     .contest = CONTEST_BOTH},
+     .contests = IN(CONTEST_PROXIES) | IN(CONTEST_FILTERS) | IN(CONTEST_RING) | IN(CONTEST_CURVES)},
     {.name = "moonring-spin",
      MOONRING,
      .about = "the same with io.busy_poll: 20us",
      .config = MOONRING_CONFIG("io: {busy_poll: 20us}\n", ""),
+     .contests = IN(CONTEST_PROXIES) | IN(CONTEST_RING),
      .spins = true},
+    {.name = "moonring-sqpoll",
+     MOONRING,
+     .about = "the same with io.sqpoll on CPU 0, too",
+     .config = MOONRING_CONFIG("io: {busy_poll: 20us, sqpoll: true, sqpoll_cpu: 0}\n", ""),
+     .contests = IN(CONTEST_RING),
+     .two_cpus = true},
+    {.name = "moonring-2",
+     MOONRING,
+     .about = "two workers, on both CPUs",
+     .config = MOONRING_CONFIG_OF("2", "", ""),
+     .contests = IN(CONTEST_WORKERS),
+     .two_cpus = true},
     {.name = "moonring-route",
      MOONRING,
      .about = "with a Lua filter that has only a route hook",
      .config = MOONRING_FILTER("tests/bench/filters/route.lua"),
-     .contest = CONTEST_FILTERS,
+     .contests = IN(CONTEST_FILTERS),
      .filter = "route",
      .unfiltered = "moonring"},
     {.name = "moonring-copy",
      MOONRING,
      .about = "no filter, io.splice: off; what filters are compared with, since bytes that Lua sees are not spliced",
      .config = MOONRING_CONFIG("io: {splice: off}\n", ""),
-     .contest = CONTEST_FILTERS,
+     .contests = IN(CONTEST_FILTERS) | IN(CONTEST_RING),
      .unfiltered = "moonring"},
     {.name = "moonring-empty",
      MOONRING,
      .about = "with a Lua filter whose hooks see every chunk and do nothing",
      .config = MOONRING_FILTER("tests/bench/filters/empty.lua"),
-     .contest = CONTEST_FILTERS,
+     .contests = IN(CONTEST_FILTERS),
      .filter = "empty",
      .unfiltered = "moonring-copy"},
     {.name = "moonring-bytes",
      MOONRING,
      .about = "with a Lua filter that reads ten bytes of every chunk",
      .config = MOONRING_FILTER("tests/bench/filters/bytes.lua"),
-     .contest = CONTEST_FILTERS,
+     .contests = IN(CONTEST_FILTERS),
      .filter = "bytes",
      .unfiltered = "moonring-copy"},
     {.name = "moonring-redis",
      MOONRING,
      .about = "with examples/redis_firewall.lua, which looks at every command of the clients",
      .config = MOONRING_FILTER("examples/redis_firewall.lua"),
-     .contest = CONTEST_FILTERS,
+     .contests = IN(CONTEST_FILTERS),
      .filter = "redis",
      .unfiltered = "moonring-copy",
      .one_way = true},
@@ -109,7 +130,7 @@ static const struct contestant contestants[] = {
      HAPROXY,
      .about = "mode tcp, nbthread 1, tune.bufsize 16384 (its default), no log",
      .config = HAPROXY_CONFIG("16384", "", "", ""),
-     .contest = CONTEST_BOTH},
+     .contests = IN(CONTEST_PROXIES) | IN(CONTEST_FILTERS) | IN(CONTEST_CURVES)},
     {.name = "haproxy-spin",
      HAPROXY,
      .about = "the same with busy-polling: it never sleeps",
@@ -119,14 +140,14 @@ static const struct contestant contestants[] = {
      HAPROXY,
      .about = "the same with a Lua filter whose tcp_payload does nothing",
      .config = HAPROXY_FILTER("empty"),
-     .contest = CONTEST_FILTERS,
+     .contests = IN(CONTEST_FILTERS),
      .filter = "empty",
      .unfiltered = "haproxy-16k"},
     {.name = "haproxy-bytes",
      HAPROXY,
      .about = "the same with a Lua filter that reads ten bytes",
      .config = HAPROXY_FILTER("bytes"),
-     .contest = CONTEST_FILTERS,
+     .contests = IN(CONTEST_FILTERS),
      .filter = "bytes",
      .unfiltered = "haproxy-16k"},
     {.name = "haproxy-64k",
@@ -139,23 +160,29 @@ static const struct contestant contestants[] = {
      .about = "the same, tune.bufsize 65536, option splice-auto",
      .config = HAPROXY_CONFIG("65536", "", "  option splice-auto\n", ""),
      .message_size_min = LARGE_MESSAGE},
+    {.name = "haproxy-2",
+     HAPROXY,
+     .about = "mode tcp, nbthread 2, on both CPUs",
+     .config = HAPROXY_CONFIG_OF("2", "16384", "", "", ""),
+     .contests = IN(CONTEST_WORKERS),
+     .two_cpus = true},
     {.name = "nginx-16k",
      NGINX,
      .about = "stream, one worker, proxy_buffer_size 16k (its default), no log",
      .config = NGINX_CONFIG("16k", "", ""),
-     .contest = CONTEST_BOTH},
+     .contests = IN(CONTEST_PROXIES) | IN(CONTEST_FILTERS) | IN(CONTEST_CURVES)},
     {.name = "nginx-empty",
      NGINX,
      .about = "the same with a js_filter that passes on what it gets",
      .config = NGINX_FILTER("empty"),
-     .contest = CONTEST_FILTERS,
+     .contests = IN(CONTEST_FILTERS),
      .filter = "empty",
      .unfiltered = "nginx-16k"},
     {.name = "nginx-bytes",
      NGINX,
      .about = "the same with a js_filter that reads ten bytes",
      .config = NGINX_FILTER("bytes"),
-     .contest = CONTEST_FILTERS,
+     .contests = IN(CONTEST_FILTERS),
      .filter = "bytes",
      .unfiltered = "nginx-16k"},
     {.name = "nginx-64k",
@@ -163,7 +190,14 @@ static const struct contestant contestants[] = {
      .about = "the same without a filter, proxy_buffer_size 64k",
      .config = NGINX_CONFIG("64k", "", ""),
      .message_size_min = LARGE_MESSAGE},
+    {.name = "nginx-2",
+     NGINX,
+     .about = "stream, two workers with a socket each, on both CPUs",
+     .config = NGINX_CONFIG_OF("2", " reuseport", "16k", "", ""),
+     .contests = IN(CONTEST_WORKERS),
+     .two_cpus = true},
     {.name = "epoll",
+     .contests = IN(CONTEST_PROXIES) | IN(CONTEST_CURVES),
      .program = "epoll-relay",
      .about = "the epoll twin of tests/bench/epoll: edge-triggered, vectored sends, bulk spliced",
      .config = "",
@@ -174,10 +208,7 @@ static const struct contestant contestants[] = {
      .config = "",
      .arguments = {"@LISTEN@", "@SERVER@", "20us"},
      .spins = true},
-    {.name = "direct",
-     .about = "no proxy: what the load generator itself can do",
-     .contest = CONTEST_BOTH,
-     .only_named = true},
+    {.name = "direct", .about = "no proxy: what the load generator itself can do", .contests = ~0U, .only_named = true},
 };
 
 size_t contestant_count(void) {
@@ -189,12 +220,22 @@ const struct contestant *contestant_at(size_t index) {
     return &contestants[index];
 }
 
+/* More listeners and servers are for those whose configuration has them. */
+static bool contestant_scales(const struct contestant *contestant) {
+    return contestant->config != NULL && strstr(contestant->config, "@LISTENERS@") != NULL;
+}
+
+bool contestant_is_in(const struct contestant *contestant, enum contest contest) {
+    unsigned contests = contestant->contests == 0 ? IN(CONTEST_PROXIES) : contestant->contests;
+    return (contests & IN(contest)) != 0;
+}
+
 bool contestant_takes_part(const struct contestant *contestant, const struct workload *workload) {
-    bool in_contest = contestant->contest == CONTEST_BOTH || contestant->contest == workload->contest;
-    if (contestant->spins && !workload->has_pauses) {
+    if ((contestant->spins && !workload->has_pauses) || (workload->listeners > 0 && !contestant_scales(contestant))) {
         return false;
     }
-    return in_contest && workload->plan.message_size >= contestant->message_size_min;
+    return contestant_is_in(contestant, workload->contest) &&
+           workload->plan.message_size >= contestant->message_size_min;
 }
 
 /* ---- what is installed */

@@ -11,7 +11,8 @@
 enum { CONTESTANT_ARGUMENTS_MAX = 8, CONTESTANT_PATH_SIZE = 512 };
 
 /* In arguments and config, @FOLDER@ stands for a folder of its own, @CONFIG@ for its configuration file,
- * @LISTEN@ and @SERVER@ for addresses, @SOURCE@ for the project's root, @MODULES@ for nginx's lines that load modules.
+ * @LISTEN@ and @SERVER@ for addresses, @LISTENERS@, @UPSTREAM@ and @UPSTREAMS@ for as many as the workload wants,
+ * @SOURCE@ for the project's root, @MODULES@ for nginx's lines that load modules.
  */
 struct contestant {
     const char *name;    /* program, or program-setting */
@@ -20,7 +21,9 @@ struct contestant {
     const char *config;
     const char *version_argument;                    /* NULL: it tells none */
     const char *arguments[CONTESTANT_ARGUMENTS_MAX]; /* after the program's path; ends with NULL */
-    enum contest contest;
+    unsigned contests;                               /* a bit for each it takes part in; 0: CONTEST_PROXIES */
+    bool tells_ring;                                 /* it says over its admin socket how it uses its ring */
+    bool two_cpus;                                   /* runs on the generator's CPU, too */
     const char *filter;      /* what it does: filters of the same name are compared; NULL: there is none */
     const char *unfiltered;  /* the contestant that has everything of this one but the filter; NULL: it has none */
     bool one_way;            /* the filter sees the client's bytes only */
@@ -32,6 +35,7 @@ struct contestant {
 size_t contestant_count(void);
 const struct contestant *contestant_at(size_t index);
 
+bool contestant_is_in(const struct contestant *contestant, enum contest contest);
 bool contestant_takes_part(const struct contestant *contestant, const struct workload *workload);
 
 /* What is needed to start a contestant's program, found once. */

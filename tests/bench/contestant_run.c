@@ -94,7 +94,8 @@ static bool program_launch(struct contestant_run *run, const struct contestant *
     }
     char output_path[CONTESTANT_PATH_SIZE + 16];
     snprintf(output_path, sizeof output_path, "%s/output", run->folder);
-    bool started = process_start(&run->process, arguments, PROXY_CPU, output_path, error);
+    bool started =
+        process_start(&run->process, arguments, contestant->two_cpus ? PROCESS_ANY_CPU : PROXY_CPU, output_path, error);
     for (size_t i = 0; i < count; i++) {
         bytes_finish(&texts[i]);
     }
@@ -129,20 +130,51 @@ static bool run_wait_ready(struct contestant_run *run, struct error *error) {
     return true;
 }
 
-bool contestant_start(struct contestant_run *run, const struct contestant *contestant,
-                      const struct contestant_program *program, uint16_t port, uint16_t server_port,
-                      struct error *error) {
-    *run = (struct contestant_run){.port = contestant->program == NULL ? server_port : port};
-    if (contestant->program == NULL) {
-        return true;
+/* Listeners that nobody connects to. */
+static void listeners_write(const struct workload *workload, struct bytes *text) {
+    for (size_t i = 1; i < workload->listeners; i++) {
+        bytes_printf(text, "  more%zu: {bind: \"unix:@FOLDER@/%zu.sock\", upstream: \"@UPSTREAM@\"}\n", i, i);
     }
-    if (!folder_make(run, error)) {
-        return false;
+}
+
+/* All of them are the one server, by different names. */
+static void upstreams_write(const struct workload *workload, const char *server_text, struct bytes *text) {
+    if (workload->servers > 1) {
+        bytes_append_text(text, "upstreams:\n  many:\n    servers:\n");
     }
+    for (size_t i = 1; i <= workload->servers && workload->servers > 1; i++) {
+        bytes_printf(text, "      - {name: s%zu, address: \"%s\"}\n", i, server_text);
+    }
+}
+
+/* What the marks for listeners and servers stand for may hold marks, too. */
+static bool config_write_scaled(const char *path, const struct contestant *contestant, const struct workload *workload,
+                                const char *server_text, const struct replacement *replacements, struct error *error) {
+    struct bytes listeners, upstreams, text;
+    bytes_init(&listeners);
+    bytes_init(&upstreams);
+    bytes_init(&text);
+    listeners_write(workload, &listeners);
+    upstreams_write(workload, server_text, &upstreams);
+    const struct replacement scale[] = {
+        {"@LISTENERS@", listeners.data},
+        {"@UPSTREAMS@", upstreams.data},
+        {NULL, NULL},
+    };
+    template_expand(contestant->config, scale, &text);
+    bool written = config_write(path, text.data, replacements, error);
+    bytes_finish(&listeners);
+    bytes_finish(&upstreams);
+    bytes_finish(&text);
+    return written;
+}
+
+static bool run_begin(struct contestant_run *run, const struct contestant *contestant, const struct workload *workload,
+                      const struct contestant_program *program, uint16_t server_port, struct error *error) {
     char listen_text[32];
     char server_text[32];
     char config_path[CONTESTANT_PATH_SIZE + 16];
-    snprintf(listen_text, sizeof listen_text, "127.0.0.1:%u", port);
+    snprintf(listen_text, sizeof listen_text, "127.0.0.1:%u", run->port);
     snprintf(server_text, sizeof server_text, "127.0.0.1:%u", server_port);
     snprintf(config_path, sizeof config_path, "%s/config", run->folder);
     const struct replacement replacements[] = {
@@ -150,12 +182,27 @@ bool contestant_start(struct contestant_run *run, const struct contestant *conte
         {"@CONFIG@", config_path},
         {"@LISTEN@", listen_text},
         {"@SERVER@", server_text},
+        {"@UPSTREAM@", workload->servers > 1 ? "many" : server_text},
         {"@SOURCE@", program->source},
         {"@MODULES@", program->modules},
         {NULL, NULL},
     };
-    if (config_write(config_path, contestant->config, replacements, error) &&
-        program_launch(run, contestant, program->path, replacements, error) && run_wait_ready(run, error)) {
+    return config_write_scaled(config_path, contestant, workload, server_text, replacements, error) &&
+           program_launch(run, contestant, program->path, replacements, error) && run_wait_ready(run, error);
+}
+
+bool contestant_start(struct contestant_run *run, const struct contestant *contestant, const struct workload *workload,
+                      const struct contestant_program *program, uint16_t port, uint16_t server_port,
+                      struct error *error) {
+    *run = (struct contestant_run){.port = contestant->program == NULL ? server_port : port,
+                                   .tells_ring = contestant->tells_ring};
+    if (contestant->program == NULL) {
+        return true;
+    }
+    if (!folder_make(run, error)) {
+        return false;
+    }
+    if (run_begin(run, contestant, workload, program, server_port, error)) {
         return true;
     }
     contestant_explain(run, error);

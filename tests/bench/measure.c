@@ -4,6 +4,7 @@
 #include "tests/bench/contestant_run.h"
 #include "tests/bench/cpu.h"
 #include "tests/bench/interrupt.h"
+#include "tests/bench/ring_usage.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,10 +22,16 @@ struct snapshot {
     uint64_t generator_cpu_busy_ns;
     uint64_t proxy_cpu_busy_ns;
     uint64_t proxy_ns;
+    struct ring_usage ring; /* of a contestant that tells it */
 };
 
 static struct snapshot snapshot_take(const struct contestant_run *run) {
     struct snapshot snapshot = {0};
+    if (run->tells_ring) {
+        char path[CONTESTANT_PATH_SIZE + 16];
+        snprintf(path, sizeof path, "%s/admin.sock", run->folder);
+        snapshot.ring = ring_usage_ask(path);
+    }
     if (run->process.pid != 0) {
         snapshot.proxy_ns = process_cpu_ns(&run->process);
     }
@@ -53,15 +60,43 @@ static double foreign_share(uint64_t busy_begin_ns, uint64_t busy_end_ns, double
     return foreign_ns > 0 ? foreign_ns / elapsed_ns : 0;
 }
 
-static void sample_fill(struct sample *sample, const struct workload *workload, const struct load_counts *counts,
-                        const struct snapshot *begin, const struct snapshot *end) {
+/* The larger share of the two CPUs; of a proxy that runs on both, the share of both together. */
+static double sample_foreign_share(const struct contestant *contestant, const struct snapshot *begin,
+                                   const struct snapshot *end) {
+    double elapsed_ns = (double)(end->now_ns - begin->now_ns);
+    double proxy_ns = (double)(end->proxy_ns - begin->proxy_ns);
+    double generator_ns = (double)(end->generator_ns - begin->generator_ns);
+    if (contestant->two_cpus) {
+        uint64_t busy_begin_ns = begin->proxy_cpu_busy_ns + begin->generator_cpu_busy_ns;
+        uint64_t busy_end_ns = end->proxy_cpu_busy_ns + end->generator_cpu_busy_ns;
+        return foreign_share(busy_begin_ns, busy_end_ns, proxy_ns + generator_ns, 2 * elapsed_ns);
+    }
+    double of_proxy = foreign_share(begin->proxy_cpu_busy_ns, end->proxy_cpu_busy_ns, proxy_ns, elapsed_ns);
+    double of_generator =
+        foreign_share(begin->generator_cpu_busy_ns, end->generator_cpu_busy_ns, generator_ns, elapsed_ns);
+    return of_proxy > of_generator ? of_proxy : of_generator;
+}
+
+static double per(uint64_t begin, uint64_t end, double divisor) {
+    return divisor > 0 ? (double)(end - begin) / divisor : 0;
+}
+
+static void sample_note_ring(struct sample *sample, const struct ring_usage *begin, const struct ring_usage *end,
+                             double units) {
+    double turns = (double)(end->turns - begin->turns);
+    double receives = (double)(end->receives - begin->receives);
+    sample->system_calls_per_unit = per(begin->system_calls, end->system_calls, units);
+    sample->submissions_per_turn = per(begin->submissions, end->submissions, turns);
+    sample->completions_per_turn = per(begin->completions, end->completions, turns);
+    sample->arms_per_million_receives = 1e6 * per(begin->receives_armed, end->receives_armed, receives);
+}
+
+static void sample_fill(struct sample *sample, const struct workload *workload, const struct contestant *contestant,
+                        const struct load_counts *counts, const struct snapshot *begin, const struct snapshot *end) {
     double units = (double)counts->units;
     double elapsed_ns = (double)(end->now_ns - begin->now_ns);
     double proxy_ns = (double)(end->proxy_ns - begin->proxy_ns);
     double generator_ns = (double)(end->generator_ns - begin->generator_ns);
-    double proxy_foreign = foreign_share(begin->proxy_cpu_busy_ns, end->proxy_cpu_busy_ns, proxy_ns, elapsed_ns);
-    double generator_foreign =
-        foreign_share(begin->generator_cpu_busy_ns, end->generator_cpu_busy_ns, generator_ns, elapsed_ns);
     *sample = (struct sample){
         .units_per_s = units / elapsed_ns * 1e9,
         .cost = workload_cost(workload, proxy_ns / units),
@@ -69,12 +104,16 @@ static void sample_fill(struct sample *sample, const struct workload *workload, 
         .p50_us = quantile_us(&counts->latency, 0.5),
         .p99_us = quantile_us(&counts->latency, 0.99),
         .p999_us = quantile_us(&counts->latency, 0.999),
-        .foreign_share = proxy_foreign > generator_foreign ? proxy_foreign : generator_foreign,
+        .foreign_share = sample_foreign_share(contestant, begin, end),
     };
+    if (contestant->tells_ring) {
+        sample_note_ring(sample, &begin->ring, &end->ring, units);
+    }
 }
 
-static bool measure_traffic(const struct workload *workload, struct load *load, const struct contestant_run *run,
-                            double seconds, struct sample *sample, struct error *error) {
+static bool measure_traffic(const struct workload *workload, const struct contestant *contestant, struct load *load,
+                            const struct contestant_run *run, double seconds, struct sample *sample,
+                            struct error *error) {
     if (!load_open(load, run->port, workload->plan.sessions, error) || !load_run(load, WARM_UP_NS, error)) {
         return false;
     }
@@ -87,7 +126,7 @@ static bool measure_traffic(const struct workload *workload, struct load *load, 
     if (load_counts(load)->units == 0) {
         return error_set(error, "nothing was finished in %.1f s", seconds);
     }
-    sample_fill(sample, workload, load_counts(load), &begin, &end);
+    sample_fill(sample, workload, contestant, load_counts(load), &begin, &end);
     return load_finish(load, error);
 }
 
@@ -119,11 +158,11 @@ static bool measure_idle(const struct workload *workload, struct load *load, con
 
 /* ---- a run */
 
-static bool measure_running(const struct workload *workload, struct load *load, struct contestant_run *run,
-                            double seconds, struct sample *sample, struct error *error) {
+static bool measure_running(const struct workload *workload, const struct contestant *contestant, struct load *load,
+                            struct contestant_run *run, double seconds, struct sample *sample, struct error *error) {
     switch (workload->kind) {
     case WORKLOAD_TRAFFIC:
-        return measure_traffic(workload, load, run, seconds, sample, error);
+        return measure_traffic(workload, contestant, load, run, seconds, sample, error);
     case WORKLOAD_IDLE:
         return measure_idle(workload, load, run, seconds, sample, error);
     }
@@ -143,8 +182,8 @@ bool measure(const struct workload *workload, const struct contestant *contestan
         return false;
     }
     struct contestant_run run;
-    bool started = contestant_start(&run, contestant, program, port, server_port, error);
-    bool measured = started && measure_running(workload, load, &run, seconds, sample, error);
+    bool started = contestant_start(&run, contestant, workload, program, port, server_port, error);
+    bool measured = started && measure_running(workload, contestant, load, &run, seconds, sample, error);
     if (started && !measured && !interrupt_pending()) {
         contestant_explain(&run, error);
     }

@@ -22,6 +22,11 @@ struct sample {
     double p999_us;
     double foreign_share;     /* of CPU 0 or 1, whichever is more, that went to others */
     double idle_cpu_us_per_s; /* WORKLOAD_IDLE only: what the sessions cost while nothing happens */
+    /* Of a contestant that tells how it uses its ring; else 0: */
+    double system_calls_per_unit;
+    double submissions_per_turn;
+    double completions_per_turn;
+    double arms_per_million_receives;
 };
 
 bool measure(const struct workload *workload, const struct contestant *contestant,

@@ -24,7 +24,11 @@ static const long STOP_POLL_NS = 2000000;
 bool process_pin(int cpu, struct error *error) {
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET((size_t)cpu, &set);
+    for (int i = 0; i < PROCESS_CPUS; i++) {
+        if (cpu == i || cpu == PROCESS_ANY_CPU) {
+            CPU_SET((size_t)i, &set);
+        }
+    }
     if (sched_setaffinity(0, sizeof set, &set) < 0) {
         return error_set(error, "cannot run on CPU %d: %s (the bench needs CPUs 0 and 1)", cpu, error_name(errno));
     }

@@ -13,6 +13,8 @@ struct process {
     pid_t pid; /* also its process group; 0: none */
 };
 
+enum { PROCESS_CPUS = 2, PROCESS_ANY_CPU = -1 }; /* the CPUs that the bench uses, from 0; and: on any of them */
+
 /* Starts arguments[0] (a path) on `cpu` with stdout and stderr in the file `output_path`. When exec fails, the reason
  * stands there. The program gets SIGTERM when the bench dies. */
 bool process_start(struct process *process, const char *const *arguments, int cpu, const char *output_path,

@@ -140,6 +140,33 @@ static void print_row(const struct result *result, const struct result *base) {
     }
 }
 
+static double value_system_calls(const struct sample *sample) {
+    return sample->system_calls_per_unit;
+}
+
+static double value_submissions(const struct sample *sample) {
+    return sample->submissions_per_turn;
+}
+
+static double value_completions(const struct sample *sample) {
+    return sample->completions_per_turn;
+}
+
+static double value_arms(const struct sample *sample) {
+    return sample->arms_per_million_receives;
+}
+
+static void print_ring(const struct result *result) {
+    char texts[4][SPREAD_TEXT_SIZE];
+    if (result->workload->contest == CONTEST_RING && result->samples_count > 0) {
+        printf("%-15s system calls a unit %s; a turn: submissions %s, completions %s; receive requests for a million "
+               "chunks %s\n",
+               result->contestant->name, median_format(result, value_system_calls, texts[0]),
+               median_format(result, value_submissions, texts[1]), median_format(result, value_completions, texts[2]),
+               median_format(result, value_arms, texts[3]));
+    }
+}
+
 void report_print_workload(const struct report *report, size_t first) {
     const struct result *base = &report->results[first];
     printf("%s (%s)\n", base->workload->title, base->workload->name);
@@ -147,6 +174,7 @@ void report_print_workload(const struct report *report, size_t first) {
     for (size_t i = first; i < report->results_count && report->results[i].workload == base->workload; i++) {
         const struct result *result = &report->results[i];
         print_row(result, base);
+        print_ring(result);
         if (result->problem.text[0] != 0) {
             printf("%-15s stopped after %zu rounds: %s\n", result->contestant->name, result->samples_count,
                    result->problem.text);
@@ -171,7 +199,7 @@ static const struct result *report_find(const struct report *report, const struc
 
 /* Whose column a summary of the contest has: all but the first, which the others are compared with. */
 static bool summary_has(const struct report *report, size_t entry) {
-    return entry > 0 && report->entries[entry].contestant->contest != CONTEST_FILTERS;
+    return entry > 0 && contestant_is_in(report->entries[entry].contestant, CONTEST_PROXIES);
 }
 
 static void print_summary_row(const struct report *report, const struct result *base) {
@@ -253,9 +281,18 @@ static void json_sample(const struct sample *sample, struct bytes *json) {
     bytes_printf(
         json,
         "{\"units_per_s\": %.9g, \"cost\": %.6g, \"generator_cost\": %.6g, \"p50_us\": %.5g, \"p99_us\": %.5g, "
-        "\"p999_us\": %.5g, \"foreign_share\": %.4g, \"idle_cpu_us_per_s\": %.6g}",
+        "\"p999_us\": %.5g, \"foreign_share\": %.4g, \"idle_cpu_us_per_s\": %.6g",
         sample->units_per_s, sample->cost, sample->generator_cost, sample->p50_us, sample->p99_us, sample->p999_us,
         sample->foreign_share, sample->idle_cpu_us_per_s);
+    if (sample->submissions_per_turn > 0) {
+        bytes_printf(
+            json,
+            ", \"system_calls_per_unit\": %.6g, \"submissions_per_turn\": %.5g, \"completions_per_turn\": %.5g, "
+            "\"arms_per_million_receives\": %.5g",
+            sample->system_calls_per_unit, sample->submissions_per_turn, sample->completions_per_turn,
+            sample->arms_per_million_receives);
+    }
+    bytes_append_char(json, '}');
 }
 
 static void json_spread(struct bytes *json, const char *name, const struct spread *spread) {

@@ -5,6 +5,27 @@
 /* What a filter adds is a small difference of two large costs: it needs more rounds to stand out. */
 enum { FILTER_ROUNDS_TIMES = 3, CHUNK_SIZE = 16384 };
 
+#define IDLE(workload, count)                                                                                          \
+    {                                                                                                                  \
+        .name = workload, .title = #count " idle sessions", .kind = WORKLOAD_IDLE, .plan = {                           \
+            .kind = LOAD_EXCHANGE,                                                                                     \
+            .sessions = count,                                                                                         \
+            .message_size = 64                                                                                         \
+        }                                                                                                              \
+    }
+#define CURVE(workload, about, ...)                                                                                    \
+    { .name = workload, .title = about, .contest = CONTEST_CURVES, .only_named = true, __VA_ARGS__ }
+#define CONNECTIONS(name, count)                                                                                       \
+    CURVE(name, "64 B request/response, " #count " connections",                                                       \
+          .plan = {.kind = LOAD_EXCHANGE, .sessions = count, .message_size = 64})
+#define SIZE(name, size)                                                                                               \
+    CURVE(name, #size " B request/response, 16 connections",                                                           \
+          .plan = {.kind = LOAD_EXCHANGE, .sessions = 16, .message_size = size})
+#define SCALE(name, listeners_count, servers_count)                                                                    \
+    CURVE(name, "connect, exchange 64 B, close; " #listeners_count " listeners, " #servers_count " servers",           \
+          .plan = {.kind = LOAD_CHURN, .sessions = 64, .message_size = 64}, .listeners = listeners_count,              \
+          .servers = servers_count)
+
 /* Bulk has a window, as a network has. Without one, a sender that is faster than the proxy fills the proxy's receive
  * buffers with up to tcp_rmem[2] bytes each; then they fit the cache or not, and costs jump between two values from run
  * to run. Together the windows fill a cache of 2 MiB. */
@@ -18,15 +39,17 @@ static const struct workload workloads[] = {
      .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64}},
     {.name = "64B-512",
      .title = "64 B request/response, 512 connections",
-     .plan = {.kind = LOAD_EXCHANGE, .sessions = 512, .message_size = 64},
-     .only_full = true},
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 512, .message_size = 64}},
     {.name = "64B-1024",
      .title = "64 B request/response, 1024 connections",
-     .plan = {.kind = LOAD_EXCHANGE, .sessions = 1024, .message_size = 64}},
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 1024, .message_size = 64},
+     .only_full = true},
     {.name = "64B-4096",
      .title = "64 B request/response, 4096 connections",
-     .plan = {.kind = LOAD_EXCHANGE, .sessions = 4096, .message_size = 64},
-     .only_full = true},
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 4096, .message_size = 64}},
+    {.name = "64B-9500",
+     .title = "64 B request/response, 9500 connections",
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 9500, .message_size = 64}},
     {.name = "paced-20k",
      .title = "64 B, 20000 requests/s at even distances over 64 connections",
      .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64, .requests_per_s = 20000},
@@ -57,10 +80,9 @@ static const struct workload workloads[] = {
     {.name = "churn",
      .title = "connect, exchange 64 B, close; 64 at a time",
      .plan = {.kind = LOAD_CHURN, .sessions = 64, .message_size = 64}},
-    {.name = "idle",
-     .title = "5000 idle sessions",
-     .kind = WORKLOAD_IDLE,
-     .plan = {.kind = LOAD_EXCHANGE, .sessions = 5000, .message_size = 64}},
+    IDLE("idle-1k", 1000),
+    IDLE("idle-3k", 3000),
+    IDLE("idle-9k", 9500),
     {.name = "filter-64B-64",
      .title = "Redis commands of 64 B and the same back, 64 connections",
      .contest = CONTEST_FILTERS,
@@ -75,6 +97,47 @@ static const struct workload workloads[] = {
               .under_way_max = 128 << 10,
               .messages = PATTERN_RESP},
      .rounds_times = FILTER_ROUNDS_TIMES},
+    {.name = "workers-64B-64",
+     .title = "64 B request/response, 64 connections, two workers beside the generator",
+     .contest = CONTEST_WORKERS,
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64}},
+    {.name = "ring-64B-64",
+     .title = "64 B request/response, 64 connections: how the ring is used",
+     .contest = CONTEST_RING,
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64},
+     .has_pauses = true},
+    {.name = "ring-bulk-16",
+     .title = "bulk one way, 16 connections, io.splice: off: how the ring is used",
+     .contest = CONTEST_RING,
+     .plan = {.kind = LOAD_BULK, .sessions = 16, .message_size = 65536, .under_way_max = 128 << 10},
+     .has_pauses = true},
+    /* Against the number of connections, */
+    CONNECTIONS("connections-1", 1),
+    CONNECTIONS("connections-8", 8),
+    CONNECTIONS("connections-64", 64),
+    CONNECTIONS("connections-512", 512),
+    CONNECTIONS("connections-2000", 2000),
+    CONNECTIONS("connections-4500", 4500),
+    CONNECTIONS("connections-9000", 9000),
+    /* the size of a message, */
+    SIZE("size-1", 1),
+    SIZE("size-64", 64),
+    SIZE("size-1024", 1024),
+    SIZE("size-4096", 4096),
+    SIZE("size-16384", 16384),
+    SIZE("size-65536", 65536),
+    SIZE("size-262144", 262144),
+    SIZE("size-1048576", 1048576),
+    /* listeners, and servers to choose from. */
+    SCALE("listeners-1", 1, 1),
+    SCALE("listeners-10", 10, 1),
+    SCALE("listeners-100", 100, 1),
+    SCALE("listeners-1000", 1000, 1),
+    SCALE("servers-1", 1, 1),
+    SCALE("servers-10", 1, 10),
+    SCALE("servers-100", 1, 100),
+    SCALE("servers-1000", 1, 1000),
+    SCALE("servers-10000", 1, 10000),
 };
 
 size_t workload_count(void) {
@@ -92,8 +155,12 @@ const char *contest_name(enum contest contest) {
         return "proxies";
     case CONTEST_FILTERS:
         return "filters";
-    case CONTEST_BOTH:
-        return "both";
+    case CONTEST_WORKERS:
+        return "workers";
+    case CONTEST_RING:
+        return "ring";
+    case CONTEST_CURVES:
+        return "curves";
     }
     return "";
 }

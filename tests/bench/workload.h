@@ -16,8 +16,11 @@ enum workload_kind {
 enum contest {
     CONTEST_PROXIES, /* programs with each other, all without filters */
     CONTEST_FILTERS, /* each program with its filters and without */
-    CONTEST_BOTH,    /* only of a contestant: it takes part in both */
+    CONTEST_WORKERS, /* programs with two workers */
+    CONTEST_RING,    /* moonring's ways to use its ring */
+    CONTEST_CURVES,  /* one figure against a quantity that grows */
 };
+enum { CONTESTS = CONTEST_CURVES + 1 };
 
 struct workload {
     const char *name;
@@ -28,12 +31,15 @@ struct workload {
     size_t rounds_times; /* as many rounds as the others, times this; 0 is 1 */
     bool has_pauses;     /* a proxy sleeps between its requests, unless it spins: `spins` of contestants */
     bool only_full;      /* left out unless asked for: --full or --only */
+    bool only_named;     /* left out unless --only names it or its contest */
+    size_t listeners;    /* that the proxy has, one of which is used; 0 is 1 */
+    size_t servers;      /* that its upstream has; 0 is 1 */
 };
 
 size_t workload_count(void);
 const struct workload *workload_at(size_t index);
 
-/* `proxies` or `filters`: a name for all workloads of a contest. */
+/* `proxies`, `filters`, ...: a name for all workloads of a contest. */
 const char *contest_name(enum contest contest);
 
 /* `requests/s`, `GB/s`, `conns/s`. */
