@@ -11,6 +11,8 @@ enum {
     PAUSE_MS = 100,         /* a paused acceptor looks again so often; usually a session that ends wakes it earlier */
     SHORT_US = 1000 * 1000, /* after descriptors ran out, clients are accepted one by one for so long */
     REPORT_AGAIN_US = 10 * 1000 * 1000,
+    LEAVE_MS = 500,        /* longer than nearly every handshake */
+    LEAVE_SPREAD_MS = 256, /* so that hundreds of sockets are not left in one turn */
     DRAIN_ACCEPTS = 65536, /* accepts when stopping: a bound, not an aim */
 };
 
@@ -54,7 +56,7 @@ bool acceptor_is_waiting(const struct acceptor *acceptor) {
 }
 
 bool acceptor_is_ending(const struct acceptor *acceptor) {
-    return acceptor->state == ACCEPTOR_DRAINING || acceptor->state == ACCEPTOR_CLOSED;
+    return acceptor->leaving || acceptor->state == ACCEPTOR_DRAINING || acceptor->state == ACCEPTOR_CLOSED;
 }
 
 /* --- limits ----------------------------------------------------------------------------------------------------- */
@@ -255,8 +257,13 @@ static bool listener_has_room(struct listener *listener) {
 }
 
 static void acceptor_settle(struct acceptor *acceptor);
+static void acceptor_drain(struct acceptor *acceptor);
 
 void acceptor_resume(struct acceptor *acceptor) {
+    if (acceptor->leaving && acceptor->state == ACCEPTOR_PAUSED) {
+        acceptor_drain(acceptor);
+        return;
+    }
     acceptor_open_parked(acceptor);
     if (acceptor->state != ACCEPTOR_PAUSED) {
         acceptor_settle(acceptor);
@@ -273,7 +280,11 @@ void acceptor_resume(struct acceptor *acceptor) {
 
 static void acceptor_fired(struct timer *timer) {
     struct acceptor *acceptor = container_of(timer, struct acceptor, timer);
-    acceptor_resume(acceptor);
+    if (acceptor->leaving) {
+        acceptor_drain(acceptor);
+    } else {
+        acceptor_resume(acceptor);
+    }
 }
 
 /* Accepting again at once would fail again at once, or take the descriptor that a session's server needs. */
@@ -362,7 +373,8 @@ static void acceptor_settle(struct acceptor *acceptor) {
 }
 
 static void acceptor_drain(struct acceptor *acceptor) {
-    if (!acceptor_is_ending(acceptor)) {
+    acceptor->leaving = false;
+    if (acceptor->state != ACCEPTOR_DRAINING && acceptor->state != ACCEPTOR_CLOSED) {
         acceptor->state = ACCEPTOR_DRAINING;
         acceptor_cancel(acceptor);
     }
@@ -374,10 +386,24 @@ void acceptor_stop(struct acceptor *acceptor) {
     acceptor_drain(acceptor);
 }
 
+/* A unix socket has no handshake. Who is paused has parked clients, and leaves when they have room. */
+static bool acceptor_may_miss_somebody(const struct acceptor *acceptor) {
+    struct address address;
+    return acceptor->state == ACCEPTOR_ARMED && !acceptor->inherited &&
+           kernel_local_address(acceptor->fd, &address) == 0 && !address_is_unix(&address);
+}
+
 void acceptor_leave(struct acceptor *acceptor, bool inherited) {
-    if (!acceptor_is_ending(acceptor)) {
-        acceptor->patient = true;
-        acceptor->inherited = inherited;
+    if (acceptor_is_ending(acceptor)) {
+        return;
+    }
+    acceptor->patient = true;
+    acceptor->inherited = inherited;
+    if (acceptor_may_miss_somebody(acceptor)) {
+        acceptor->leaving = true;
+        uint64_t wait_ms = LEAVE_MS + (uint64_t)acceptor->fd % LEAVE_SPREAD_MS;
+        wheel_set(&acceptor->engine->wheel, &acceptor->timer, engine_now_ms(acceptor->engine) + wait_ms);
+    } else {
         acceptor_drain(acceptor);
     }
 }

@@ -50,6 +50,7 @@ struct acceptor {
     bool multishot;          /* accept_op is */
     bool patient;            /* DRAINING: who finds no place waits for one */
     bool inherited;          /* DRAINING: another worker accepts on fd from now on */
+    bool leaving;            /* it accepts for a while yet, and is DRAINING then */
     bool armed_since_cancel; /* a cancel that is in flight may not have seen accept_op */
     uint64_t exhausted_us;   /* when descriptors or memory ran out last; 0: never */
     int *parked;             /* ours; accepted descriptors that wait for room, the first at parked_first */
@@ -80,7 +81,9 @@ bool acceptor_is_ending(const struct acceptor *acceptor);
 /* Takes whoever waits in the kernel's queue, then stops: engine->acceptor_ended is called, and the socket may be
  * closed. */
 void acceptor_stop(struct acceptor *acceptor);
-/* The same for a reload, patiently. inherited: another worker accepts on the socket, whose queue is that one's. */
+/* The same for a reload, patiently. inherited: another worker accepts on the socket, whose queue is that one's. Else,
+ * on a TCP socket, it first accepts for LEAVE_MS more: nobody new can begin a handshake there (program/sockets.c sees
+ * to that), but whoever has begun one would be reset when the socket is closed. */
 void acceptor_leave(struct acceptor *acceptor, bool inherited);
 
 #endif

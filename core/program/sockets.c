@@ -7,6 +7,7 @@
 #include "engine/settings.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,12 +108,13 @@ static bool address_is_wildcard(const struct address *address) {
                                               : IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr);
 }
 
-/* A socket of ours is in the way of a probe, though not of the bind: `:80` gives way to `10.0.0.1:80`, say. */
+/* A socket of ours is in the way of a probe, though not of the bind: `:80` gives way to `10.0.0.1:80`, say, or it was
+ * left just now. */
 static bool sockets_overlap(const struct sockets *sockets, const struct address *address) {
     for (size_t i = 0; i < sockets->count; i++) {
         const struct address *ours = &sockets->items[i].address;
-        if (!sockets->items[i].leaving && !address_is_unix(ours) && address_port(ours) == address_port(address) &&
-            (address_is_wildcard(ours) || address_is_wildcard(address))) {
+        if (!address_is_unix(ours) && address_port(ours) == address_port(address) &&
+            (address_is_wildcard(ours) || address_is_wildcard(address) || address_equal(ours, address))) {
             return true;
         }
     }
@@ -384,9 +386,21 @@ static void socket_tell(const struct listening_socket *socket, const struct conf
     log_info("listener %s: listening on %s", config->listeners[socket->listener].name, text);
 }
 
+/* From now on the kernel finds the socket for no new handshake: it is bound to an interface that does not exist. Who
+ * begins one is served by another socket that takes the address, or refused; who has begun one ends it here, since the
+ * kernel looks for a listening socket only once, and is accepted. Should it fail, somebody may be reset in the very
+ * instant in which the socket is closed. */
+static void socket_refuse_new(const struct listening_socket *socket) {
+    int nowhere = INT_MAX;
+    if (!address_is_unix(&socket->address)) {
+        setsockopt(socket->fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof nowhere);
+    }
+}
+
 static void socket_commit(struct listening_socket *socket, const struct config *config) {
     if (socket->listener == SOCKET_UNNAMED) {
         socket->leaving = true;
+        socket_refuse_new(socket);
         socket_tell(socket, config);
     } else if (socket->is_new) {
         socket->is_new = false;
