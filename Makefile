@@ -189,7 +189,8 @@ torture: ## RELOADS=1000 reloads under load: nobody may notice, nothing may stay
 	@.ci/install build test bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/scenario-tests $(BUILD)/tests/torture-tests
 	@rm -f $(BUILD)/torture.txt
-	@TORTURE_RELOADS=$(RELOADS) TORTURE_TABLE=$(BUILD)/torture.txt TEST_FILTER='@(torture|rivals)/*' TEST_JOBS=1 \
+	@TORTURE_RELOADS=$(RELOADS) TORTURE_TABLE=$(BUILD)/torture.txt MEMORY_SESSIONS=9000 MEMORY_RELOADS=$(RELOADS) \
+	    TEST_FILTER='@(torture|rivals|reload_memory)/*' TEST_JOBS=1 \
 	    tests/run.sh $(BUILD)/tests/scenario-tests $(BUILD)/tests/torture-tests; result=$$?; \
 	    cat $(BUILD)/torture.txt; exit $$result
 

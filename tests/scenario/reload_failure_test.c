@@ -167,6 +167,22 @@ Test(reload_failure, of_a_script_changes_nothing, .timeout = 60) {
     expect_next_to_work(&stage);
 }
 
+/* Those of the first workers have been made by then. */
+Test(reload_failure, of_one_of_the_vms_changes_nothing, .timeout = 60) {
+    struct stage stage;
+    stage_start(&stage);
+    for (int worker = 0; worker < WORKERS + 2; worker++) {
+        char script[256];
+        snprintf(script, sizeof(script),
+                 "local mr = require 'moonring'\nif mr.worker.id == %d then error('not here') end\n%s", worker,
+                 good_script);
+        write_script(&stage, "pass.lua", script);
+        refuse(&stage, larger_configuration(&stage, ""), "pass.lua:2: error: not here");
+    }
+    write_script(&stage, "pass.lua", good_script);
+    expect_next_to_work(&stage);
+}
+
 /* --- what the system refuses -------------------------------------------------------------------------------------- */
 
 Test(reload_failure, of_an_address_changes_nothing, .timeout = 60) {

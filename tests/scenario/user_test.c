@@ -1,10 +1,12 @@
 /* Who the process is: root is given up before anything is bound, and workers keep no right at all. Run as root. */
+#include "tests/support/deadline.h"
 #include "tests/support/moonring.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +92,37 @@ Test(user, keeps_the_right_to_low_ports, .timeout = 30) {
     pair_open(&pair, moonring.address, &listener);
     pair_exchange(&pair, 1000);
     peer_wait_for_server("127.0.0.83:84");
+}
+
+/* Both need what root had at the start: the right to a low port, and, since the folder is the user's, only the user's.
+ */
+Test(user, reloads_with_a_low_port_more_and_reopens_logs, .timeout = 30) {
+    static const char yaml[] = "listeners: {web: {bind: [%s], upstream: '%s'}}\n"
+                               "process: {user: nobody, workers: 2}\n"
+                               "log: {access: {target: 'file:%s/access.log'}}\n";
+    struct moonring moonring;
+    struct temporary folder;
+    struct peer_listener listener;
+    struct pair pair;
+    struct stat status;
+    char log[TEMPORARY_PATH_MAX], moved[TEMPORARY_PATH_MAX];
+    temporary_create(&folder);
+    cr_assert(chown(folder.path, getpwnam("nobody")->pw_uid, getpwnam("nobody")->pw_gid) == 0);
+    temporary_path(&folder, "access.log", log);
+    temporary_path(&folder, "access.log.1", moved);
+    peer_listen(&listener, "127.0.0.1:0");
+    moonring_start(&moonring, yaml, "'127.0.0.84:80'", listener.address, folder.path);
+    cr_assert(rename(log, moved) == 0);
+    moonring_reload(&moonring, yaml, "'127.0.0.84:80', '127.0.0.84:81'", listener.address, folder.path);
+    pair_open(&pair, "127.0.0.84:81", &listener);
+    pair_exchange(&pair, 1000);
+    pair_close(&pair);
+    process_signal(&moonring.process, SIGUSR1);
+    for (uint64_t until_ms = deadline_after(DEADLINE_MS); stat(log, &status) != 0; deadline_pause(5)) {
+        cr_assert(deadline_left_ms(until_ms) > 0, "%s was not opened again", log);
+    }
+    cr_assert(status.st_uid == getpwnam("nobody")->pw_uid);
+    moonring_stop(&moonring);
 }
 
 Test(user, that_does_not_exist_is_refused, .timeout = 30) {
