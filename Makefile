@@ -55,7 +55,7 @@ TORTURE := $(wildcard tests/torture/*.c)
 # The simulator: the engine on the fake. recorder.c stands in for the access log. Its tests also run what the fake
 # promises (conformance.c) on the kernel itself.
 SIMULATION := $(filter-out %/main.c %_test.c tests/simulate/conformance%,$(wildcard tests/simulate/*.c)) \
-              $(BASE) $(filter-out core/engine/access_log.c,$(ENGINE))
+              $(BASE) core/protocol/proxy_header.c $(filter-out core/engine/access_log.c,$(ENGINE))
 SIMULATION_TESTS := $(wildcard tests/simulate/*_test.c) tests/simulate/conformance.c tests/support/sanitizer.c
 BENCH   := $(wildcard tests/bench/*.c)
 HOOK_BENCH := $(wildcard tests/bench/hooks/*.c)

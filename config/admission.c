@@ -30,6 +30,13 @@ struct reading {
     size_t files_count;
 };
 
+/* `allow`, `deny` or `trusted`; a text that was reported as wrong is NULL. */
+struct texts {
+    const char *const *items;
+    size_t count;
+    const struct node *node;
+};
+
 /* The rules of one listener; counted first, then filled. */
 struct rules {
     struct admission_rule *items; /* NULL: they are being counted */
@@ -177,40 +184,39 @@ static void rules_add(struct rules *rules, const struct cidr *cidrs, size_t coun
     rules->count += count;
 }
 
-/* Of `allow` or `deny`; a text that was reported as wrong is NULL. */
-static void rules_add_texts(struct reading *reading, struct rules *rules, const char *const *texts, size_t count,
-                            const struct node *node, bool allows) {
-    for (size_t index = 0; index < count; index++) {
+static void rules_add_texts(struct reading *reading, struct rules *rules, const struct texts *texts, bool allows) {
+    for (size_t index = 0; index < texts->count; index++) {
+        const char *text = texts->items[index];
         struct cidr cidr;
         struct error error;
-        if (texts[index] != NULL && strncmp(texts[index], "file:", strlen("file:")) == 0) {
-            const char *path = texts[index] + strlen("file:");
-            const struct address_file *file = find_file(reading, path, node_item(node, index));
+        if (text != NULL && strncmp(text, "file:", strlen("file:")) == 0) {
+            const char *path = text + strlen("file:");
+            const struct address_file *file = find_file(reading, path, node_item(texts->node, index));
             rules_add(rules, file->cidrs, file->count, allows);
-        } else if (texts[index] != NULL && cidr_parse(&cidr, texts[index], &error)) {
+        } else if (text != NULL && cidr_parse(&cidr, text, &error)) {
             rules_add(rules, &cidr, 1, allows);
         }
     }
 }
 
-static struct rules rules_collect(struct reading *reading, const struct config_listener *listener,
-                                  const struct node *node, struct admission_rule *items) {
+static struct rules rules_collect(struct reading *reading, const struct texts *allow, const struct texts *deny,
+                                  struct admission_rule *items) {
     struct rules rules = {.items = items};
-    rules_add_texts(reading, &rules, listener->allow, listener->allow_count, node_child(node, "allow"), true);
-    rules_add_texts(reading, &rules, listener->deny, listener->deny_count, node_child(node, "deny"), false);
+    rules_add_texts(reading, &rules, allow, true);
+    rules_add_texts(reading, &rules, deny, false);
     return rules;
 }
 
-static const struct admission *admission_make(struct reading *reading, const struct config_listener *listener,
-                                              const struct node *node) {
+static const struct admission *admission_make(struct reading *reading, bool otherwise, const struct texts *allow,
+                                              const struct texts *deny) {
     struct arena *scratch = findings_of(reading)->arena;
     struct arena *kept = reading->apply->kept;
-    struct rules counted = rules_collect(reading, listener, node, NULL);
+    struct rules counted = rules_collect(reading, allow, deny, NULL);
     struct admission_rule *items = arena_take(scratch, counted.count * sizeof(items[0]));
-    struct rules rules = rules_collect(reading, listener, node, items);
+    struct rules rules = rules_collect(reading, allow, deny, items);
     struct cidr_ip *turns = arena_take(scratch, 2 * rules.count * sizeof(turns[0]));
     struct admission *admission = arena_take(kept, sizeof(*admission));
-    admission_init(admission, listener->allow_count == 0, rules.items, rules.count, turns);
+    admission_init(admission, otherwise, rules.items, rules.count, turns);
     struct cidr_ip *kept_turns = arena_take(kept, admission->turns_count * sizeof(turns[0]));
     if (admission->turns_count > 0) {
         memcpy(kept_turns, turns, admission->turns_count * sizeof(turns[0]));
@@ -219,11 +225,23 @@ static const struct admission *admission_make(struct reading *reading, const str
     return admission;
 }
 
+static void read_trusted(struct reading *reading, struct config_proxy_protocol *proxy_protocol,
+                         const struct node *node) {
+    const struct texts trusted = {proxy_protocol->trusted, proxy_protocol->trusted_count, node_child(node, "trusted")};
+    const struct texts nobody = {.count = 0};
+    if (proxy_protocol->wanted) {
+        proxy_protocol->trusted_admission = admission_make(reading, false, &trusted, &nobody);
+    }
+}
+
 static void read_listener(struct reading *reading, struct config_listener *listener, const struct node_entry *entry) {
-    if (listener->allow_count + listener->deny_count == 0) {
+    const struct texts allow = {listener->allow, listener->allow_count, node_child(entry->value, "allow")};
+    const struct texts deny = {listener->deny, listener->deny_count, node_child(entry->value, "deny")};
+    read_trusted(reading, &listener->proxy_protocol, node_child(entry->value, "proxy_protocol"));
+    if (allow.count + deny.count == 0) {
         return;
     }
-    listener->admission = admission_make(reading, listener, entry->value);
+    listener->admission = admission_make(reading, allow.count == 0, &allow, &deny);
     if (findings_of(reading)->errors_count == 0 && admission_is_closed(listener->admission)) {
         findings_add(findings_of(reading), CODE_NOBODY, entry->key->span, NULL, "listener %s lets nobody in",
                      findings_quote(findings_of(reading), listener->name));
@@ -247,7 +265,8 @@ void admission_read(struct apply *apply, struct includes *includes, struct bytes
     const struct config *config = &apply->root->config;
     size_t files_max = 0;
     for (size_t index = 0; index < config->listeners_count; index++) {
-        files_max += config->listeners[index].allow_count + config->listeners[index].deny_count;
+        const struct config_listener *listener = &config->listeners[index];
+        files_max += listener->allow_count + listener->deny_count + listener->proxy_protocol.trusted_count;
     }
     reading.files = arena_take(apply->findings->arena, files_max * sizeof(reading.files[0]));
     for (size_t index = 0; index < config->listeners_count; index++) {

@@ -60,10 +60,12 @@ static const struct {
     [CODE_ALL_BACKUP] = {"E0406", "every server of an upstream is a backup"},
     [CODE_UNIX_ONLY] = {"E0407", "`mode` or `group` stands beside an address that is not a unix path"},
     [CODE_SAME_FILTER] = {"E0408", "two filters of a listener have the same name"},
+    [CODE_TRUSTS_NOBODY] = {"E0420", "`proxy_protocol` of a listener does not say who is trusted"},
     [CODE_UNUSED_UPSTREAM] = {"W0501", "no listener uses an upstream"},
     [CODE_TIMEOUT_OFF] = {"W0502", "a timeout is off without which sessions may stay for ever"},
     [CODE_WITHOUT_SQPOLL] = {"W0503", "`io.sqpoll_cpu` is set, but `io.sqpoll` is not true"},
     [CODE_NOBODY] = {"W0510", "`allow` and `deny` of a listener let nobody in"},
+    [CODE_TRUSTS_ANYBODY] = {"W0520", "`proxy_protocol.trusted` of a listener trusts everybody"},
 };
 
 const char *code_number(enum code code) {

@@ -80,6 +80,17 @@ struct config_filter {
     bool isolate; /* it has a VM of its own */
 };
 
+enum config_proxy_accept { PROXY_ACCEPT_ANY, PROXY_ACCEPT_V1, PROXY_ACCEPT_V2 };
+
+/* A listener's proxy_protocol. */
+struct config_proxy_protocol {
+    bool wanted; /* every connection has to begin with a PROXY header */
+    enum config_proxy_accept accept;
+    const char *const *trusted; /* as config_listener.allow */
+    size_t trusted_count;
+    const struct admission *trusted_admission; /* what it comes to; NULL: not wanted */
+};
+
 #define CONFIG_NO_UPSTREAM SIZE_MAX
 
 struct config_listener {
@@ -90,6 +101,7 @@ struct config_listener {
     size_t upstream;               /* index in config.upstreams; CONFIG_NO_UPSTREAM: a filter has to route or serve */
     struct config_filter *filters; /* the client's end first */
     size_t filters_count;
+    struct config_proxy_protocol proxy_protocol;
     struct config_timeouts timeouts;
     uint32_t connections_max; /* 0: off */
     struct config_tcp tcp;
@@ -101,6 +113,9 @@ struct config_listener {
 };
 
 enum config_balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONN, BALANCE_RANDOM, BALANCE_FIRST };
+
+/* The PROXY header that begins each connection to a server. */
+enum config_proxy_send { PROXY_SEND_OFF, PROXY_SEND_V1, PROXY_SEND_V2 };
 
 struct config_server {
     struct config_place place;
@@ -147,6 +162,7 @@ struct config_upstream {
     struct config_server *servers;
     size_t servers_count;
     enum config_balance balance;
+    enum config_proxy_send proxy_protocol;
     uint32_t retry_attempts;   /* tries in all, 1 to 16 */
     uint64_t retry_backoff_ms; /* wait before servers that were tried already are tried again */
     uint64_t connect_ms;       /* UINT64_MAX: not set here, the listener's connect_ms holds */

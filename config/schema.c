@@ -42,7 +42,9 @@ static const struct key timeouts_keys[] = {
      DURATION(config_timeouts, preread_ms, MS, MS, 365 * DAY),
      OFF,
      .fallback = "5s",
-     .help = "how long all `route` hooks together may take, however slowly the client sends what they wait for"},
+     .help =
+         "how long the PROXY header and all `route` hooks together may take, however slowly the client sends what they "
+         "wait for"},
     {.name = "handshake",
      DURATION(config_timeouts, handshake_ms, MS, MS, 365 * DAY),
      OFF,
@@ -216,6 +218,27 @@ static const struct section limits_section = {.keys = limits_keys};
 
 static const struct key cidrs_key = {.name = "address", .type = KEY_CIDRS, .offset = 0, .size = sizeof(const char *)};
 
+static const char *const proxy_accept_words[] = {
+    [PROXY_ACCEPT_ANY] = "any", [PROXY_ACCEPT_V1] = "v1", [PROXY_ACCEPT_V2] = "v2", NULL};
+static const struct key proxy_protocol_keys[] = {
+    {.name = "accept",
+     .type = KEY_WORD,
+     VALUE(config_proxy_protocol, accept),
+     .words = proxy_accept_words,
+     .fallback = "any",
+     .help = "versions of the header: 1 is a line of text, 2 is binary"},
+    {.name = "trusted",
+     .type = KEY_VALUES,
+     .item = &cidrs_key,
+     ITEMS(config_proxy_protocol, trusted),
+     .single = true,
+     .help =
+         "the proxies: IP addresses, blocks of them, or `file:PATH` of a list, one a line. Connections from anywhere "
+         "else are closed at once. Whoever may connect to a unix socket is trusted"},
+    {.name = NULL},
+};
+static const struct section proxy_protocol_section = {.keys = proxy_protocol_keys};
+
 static const struct key listener_keys[] = {
     {.name = "bind",
      .type = KEY_LIST,
@@ -252,6 +275,16 @@ static const struct key listener_keys[] = {
      ITEMS(config_listener, deny),
      .single = true,
      .help = "who may not, in the same way; a block in both lists is denied. Without `allow`, everybody else may"},
+    {.name = "proxy_protocol",
+     .type = KEY_SECTION,
+     .section = &proxy_protocol_section,
+     .base = offsetof(struct config_listener, proxy_protocol),
+     VALUE(config_listener, proxy_protocol.wanted),
+     OFF,
+     .fallback = "off",
+     .help =
+         "every connection has to begin with a PROXY header, which says who the client is; filters, rules, logs and "
+         "servers then see that address. One without a header, or with a malformed one, is closed"},
     {.name = "timeouts",
      .type = KEY_SECTION,
      .section = &timeouts_section,
@@ -406,6 +439,8 @@ static const char *const server_down_words[] = {
     [SERVER_DOWN_RESET] = "reset",
     NULL,
 };
+static const char *const proxy_send_words[] = {
+    [PROXY_SEND_OFF] = "off", [PROXY_SEND_V1] = "v1", [PROXY_SEND_V2] = "v2", NULL};
 
 static const struct key upstream_keys[] = {
     {.name = "servers",
@@ -421,6 +456,13 @@ static const struct key upstream_keys[] = {
      .fallback = "round_robin",
      .help = "which server the next session gets: in turn, the one with the fewest sessions, any, or the first that "
              "answers"},
+    {.name = "proxy_protocol",
+     .type = KEY_WORD,
+     VALUE(config_upstream, proxy_protocol),
+     .words = proxy_send_words,
+     .fallback = "off",
+     .help = "each connection to a server begins with a PROXY header of that version, which says who the client is and "
+             "where it had connected to; the servers must expect it"},
     {.name = "retry", .type = KEY_SECTION, .section = &retry_section},
     {.name = "timeouts", .type = KEY_SECTION, .section = &upstream_timeouts_section},
     {.name = "health_check",

@@ -100,6 +100,37 @@ static void check_filter_names(struct apply *apply, const struct config_listener
     check_names(apply, CODE_SAME_FILTER, owner, filters, list, count);
 }
 
+static bool listener_is_unix(const struct config_listener *listener) {
+    bool is_unix = true;
+    for (size_t index = 0; index < listener->binds_count; index++) {
+        is_unix = is_unix && address_is_unix(&listener->binds[index].address);
+    }
+    return is_unix;
+}
+
+/* Whoever is trusted can be anybody. */
+static void check_trusted(struct apply *apply, const struct config_listener *listener, const struct node_entry *entry) {
+    const struct config_proxy_protocol *proxy_protocol = &listener->proxy_protocol;
+    const char *name = findings_quote(apply->findings, listener->name);
+    if (!proxy_protocol->wanted) {
+        return;
+    }
+    const struct node *trusted = node_child(entry->value, "trusted");
+    if (trusted == NULL && !listener_is_unix(listener)) {
+        findings_add(apply->findings, CODE_TRUSTS_NOBODY, entry->key->span,
+                     "add \"trusted\": the addresses of the proxies, like [10.0.0.0/8]",
+                     "proxy_protocol of listener %s has no \"trusted\"", name);
+    }
+    for (size_t index = 0; index < proxy_protocol->trusted_count; index++) {
+        const char *text = proxy_protocol->trusted[index];
+        const char *prefix = text == NULL ? NULL : strchr(text, '/');
+        if (prefix != NULL && strcmp(prefix, "/0") == 0) {
+            findings_add(apply->findings, CODE_TRUSTS_ANYBODY, node_item(trusted, index)->span, NULL,
+                         "whoever reaches listener %s can say that somebody else is the client", name);
+        }
+    }
+}
+
 static void check_listener(struct apply *apply, const struct node *tree, const struct config_listener *listener,
                            const struct node *node) {
     const struct node *binds = node_child(node, "bind");
@@ -111,6 +142,7 @@ static void check_listener(struct apply *apply, const struct node *tree, const s
         }
     }
     check_filter_names(apply, listener, node_child(node, "filters"));
+    check_trusted(apply, listener, node_entry(node, "proxy_protocol"));
 }
 
 /* ---- upstreams ---- */

@@ -4,6 +4,7 @@
 #include "lua/endpoint.h"
 #include "lua/hooks.h"
 #include "lua/libs.h"
+#include "lua/proxy.h"
 #include "lua/view.h"
 
 #include <lauxlib.h>
@@ -274,6 +275,10 @@ static int api_server(lua_State *L) {
     return 1;
 }
 
+static int api_proxy(lua_State *L) {
+    return proxy_push(L, conn_check(L));
+}
+
 static int api_shared(lua_State *L) {
     struct conn_shared *shared = conn_check(L)->shared;
     if (shared->reference == LUA_NOREF) {
@@ -401,6 +406,7 @@ static const luaL_Reg natives[] = {{"id", api_id},
                                    {"from_server_bytes", api_from_server_bytes},
                                    {"client", api_client},
                                    {"server", api_server},
+                                   {"proxy", api_proxy},
                                    {"shared", api_shared},
                                    {"detach", api_detach},
                                    {"limit", api_limit},

@@ -75,8 +75,7 @@ static void endpoint_address(const struct script_endpoint *endpoint, struct addr
     }
 }
 
-/* Without port and brackets. */
-static void push_ip(lua_State *L, const struct address *address) {
+void endpoint_push_ip(lua_State *L, const struct address *address) {
     char text[ADDRESS_TEXT_MAX];
     size_t size = address_format(address, text, sizeof(text));
     const char *colon = memrchr(text, ':', size);
@@ -88,7 +87,7 @@ static void push_ip(lua_State *L, const struct address *address) {
     }
 }
 
-static bool has_ip(const struct address *address) {
+bool endpoint_has_ip(const struct address *address) {
     return address->length > 0 && !address_is_unix(address);
 }
 
@@ -103,10 +102,10 @@ static int api_ip(lua_State *L) {
     }
     struct address address;
     endpoint_address(endpoint, &address);
-    if (!has_ip(&address)) {
+    if (!endpoint_has_ip(&address)) {
         return 0;
     }
-    push_ip(L, &address);
+    endpoint_push_ip(L, &address);
     if (is_client) {
         lua_pushvalue(L, -1);
         *kept = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -117,7 +116,7 @@ static int api_ip(lua_State *L) {
 static int api_port(lua_State *L) {
     struct address address;
     endpoint_address(endpoint_check(L), &address);
-    if (!has_ip(&address)) {
+    if (!endpoint_has_ip(&address)) {
         return 0;
     }
     lua_pushnumber(L, address_port(&address));

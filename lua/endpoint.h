@@ -13,6 +13,10 @@ void endpoint_forget(lua_State *L, int reference);
  * conn's filter. Raises when it is neither, or is too much. False: that stream has ended. */
 bool endpoint_write(lua_State *L, int index, struct conn *conn, enum direction direction);
 
+/* The address has an IP; pushes it, without port and brackets. */
+bool endpoint_has_ip(const struct address *address);
+void endpoint_push_ip(lua_State *L, const struct address *address);
+
 /* Pushes the table of C functions that conn.lua makes the methods of. */
 void endpoint_push_natives(lua_State *L);
 

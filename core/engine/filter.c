@@ -374,6 +374,14 @@ void filter_client_address(const struct filter_session *filter_session, struct a
     session_peer(filter_session->chain->session, address);
 }
 
+void filter_peer_address(const struct filter_session *filter_session, struct address *address) {
+    session_direct_peer(filter_session->chain->session, address);
+}
+
+const struct introduction *filter_introduction(const struct filter_session *filter_session) {
+    return filter_session->chain->session->introduction;
+}
+
 void filter_server_address(const struct filter_session *filter_session, struct address *address) {
     const struct server *server = filter_session->chain->session->server;
     *address = server == NULL ? (struct address){.length = 0} : server->address;

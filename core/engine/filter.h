@@ -26,6 +26,7 @@
 struct session;
 struct chain;
 struct filter_session;
+struct introduction;
 
 enum hook {
     HOOK_ROUTE,
@@ -190,6 +191,10 @@ struct filter_facts {
 void filter_facts(const struct filter_session *filter_session, struct filter_facts *facts);
 /* length 0: it is not known (any more). */
 void filter_client_address(const struct filter_session *filter_session, struct address *address);
+/* Who connected to us: the proxy where there is one, else the client. */
+void filter_peer_address(const struct filter_session *filter_session, struct address *address);
+/* What the PROXY header said; NULL: the listener wants none. */
+const struct introduction *filter_introduction(const struct filter_session *filter_session);
 void filter_server_address(const struct filter_session *filter_session, struct address *address);
 
 enum filter_timeout { TIMEOUT_CONNECT, TIMEOUT_IDLE, TIMEOUT_HALF_CLOSE, TIMEOUT_SEND_STALL, TIMEOUT_MAX_LIFETIME };

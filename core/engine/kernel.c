@@ -90,6 +90,10 @@ int kernel_set_nonblocking(int fd, bool nonblocking) {
     return wanted == flags ? 0 : result_of(fcntl(fd, F_SETFL, wanted));
 }
 
+int kernel_receive(int fd, void *bytes, size_t size, bool peek) {
+    return result_of((int)recv(fd, bytes, size, MSG_DONTWAIT | (peek ? MSG_PEEK : 0)));
+}
+
 int kernel_peer_address(int fd, struct address *address) {
     address->length = sizeof *address - offsetof(struct address, any);
     return result_of(getpeername(fd, &address->any, &address->length));

@@ -12,6 +12,8 @@ const char *close_reason_name(enum close_reason reason) {
         return "server_reset";
     case CLOSE_REJECTED:
         return "rejected";
+    case CLOSE_PROXY_HEADER:
+        return "proxy_header";
     case CLOSE_FILTER_ERROR:
         return "filter_error";
     case CLOSE_FILTER_BUDGET:
@@ -64,6 +66,7 @@ const char *close_reason_ended_by(enum close_reason reason) {
         return "server";
     case CLOSE_REJECTED:
         return "filter";
+    case CLOSE_PROXY_HEADER:
     case CLOSE_FILTER_ERROR:
     case CLOSE_FILTER_BUDGET:
     case CLOSE_FILTER_HOLD:

@@ -8,10 +8,11 @@ enum close_reason {
     CLOSE_CLIENT_RESET, /* the client's connection broke or was reset */
     CLOSE_SERVER_RESET,
     CLOSE_REJECTED,          /* a filter closed it */
+    CLOSE_PROXY_HEADER,      /* it did not begin with a good PROXY header */
     CLOSE_FILTER_ERROR,      /* a filter failed */
     CLOSE_FILTER_BUDGET,     /* a filter, or another one of its VM, ran for too long or took too much memory */
     CLOSE_FILTER_HOLD,       /* a filter held more bytes, or held them longer, than it may */
-    CLOSE_TIMEOUT_PREREAD,   /* the route hooks took too long */
+    CLOSE_TIMEOUT_PREREAD,   /* the PROXY header or the route hooks took too long */
     CLOSE_TIMEOUT_CONNECT,   /* the last server that was tried did not answer in time */
     CLOSE_TIMEOUT_HANDSHAKE, /* the connected hooks took too long */
     CLOSE_TIMEOUT_IDLE,

@@ -144,6 +144,9 @@ int kernel_accept(int fd);
 /* Does nothing for unix sockets. Accepted sockets inherit what their listening socket has. */
 void kernel_set_tcp(int fd, int family, const struct kernel_tcp_options *options);
 int kernel_set_nonblocking(int fd, bool nonblocking);
+/* Takes what was received, or with `peek` only copies it. Never waits: -EAGAIN; 0: the end of the stream. No receive
+ * may be in flight. */
+int kernel_receive(int fd, void *bytes, size_t size, bool peek);
 /* The peer's address; needed once a session at the most, since a multishot accept has no room for it. */
 int kernel_peer_address(int fd, struct address *address);
 int kernel_local_address(int fd, struct address *address);

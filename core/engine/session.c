@@ -5,6 +5,7 @@
 #include "engine/chain.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void session_release(struct owner *owner);
@@ -32,7 +33,9 @@ static bool session_has_filters(const struct session *session) {
 
 static bool session_wants_peer(const struct session *session) {
     const struct settings *settings = session->settings;
-    return settings->epoch->access_log != NULL || settings->admission != NULL || session_has_filters(session);
+    bool sends_header = settings->upstream != NULL && settings->upstream->proxy_version != 0;
+    bool judges = settings->admission != NULL || settings->proxy_versions != 0;
+    return settings->epoch->access_log != NULL || judges || sends_header || session_has_filters(session);
 }
 
 /* Asked for at once: a client that is gone has no address any more. */
@@ -68,9 +71,15 @@ static uint64_t deadline_in_ms(const struct session *session, uint64_t wait_ms) 
     return wait_ms == 0 ? UINT64_MAX : session->engine->now_us + wait_ms * 1000;
 }
 
+/* One for the PROXY header and the `route` hooks together. */
+static uint64_t session_preread_deadline_us(const struct session *session) {
+    uint64_t wait_ms = session_timeouts(session)->preread_ms;
+    return wait_ms == 0 ? UINT64_MAX : session->started_us + wait_ms * 1000;
+}
+
 static void session_ask_filters(struct session *session) {
     session_enter(session, SESSION_ROUTING, "asks the filters where to go");
-    session->deadline_us = deadline_in_ms(session, session_timeouts(session)->preread_ms);
+    session->deadline_us = session_preread_deadline_us(session);
     if (!chain_open(session)) {
         session->error = "a filter could not be started";
         session_close(session, session->chain == NULL ? CLOSE_RESOURCES : CLOSE_FILTER_ERROR);
@@ -84,13 +93,13 @@ static void session_ask_filters(struct session *session) {
  * before it could be asked has no address, and nothing to be let in for. */
 static bool session_is_denied(const struct session *session) {
     const struct admission *admission = session->settings->admission;
-    if (admission == NULL || session->peer.family == AF_UNIX) {
+    if (admission == NULL) {
         return false;
     }
     struct address address;
     struct cidr_ip ip;
     session_peer(session, &address);
-    return !cidr_ip_of(&ip, &address) || !admission_allows(admission, &ip);
+    return !address_is_unix(&address) && !(cidr_ip_of(&ip, &address) && admission_allows(admission, &ip));
 }
 
 /* It is known who the client is: from here on it is judged, and served, as if it had connected just now. */
@@ -102,6 +111,32 @@ static void session_admit(struct session *session) {
     } else {
         session_connect(session);
     }
+}
+
+/* Who may say that somebody else is the client. Who may connect to a unix socket is a matter of its file's mode. */
+static bool session_trusts_peer(const struct session *session) {
+    struct address peer;
+    struct cidr_ip ip;
+    session_direct_peer(session, &peer);
+    return address_is_unix(&peer) || (cidr_ip_of(&ip, &peer) && admission_allows(session->settings->trusted, &ip));
+}
+
+static void session_await_introduction(struct session *session) {
+    if (!session_trusts_peer(session)) {
+        session->error = "proxy_protocol.trusted does not name it";
+        session_reset(session, CLOSE_DENIED);
+        return;
+    }
+    session_enter(session, SESSION_INTRODUCING, "waits for the PROXY header");
+    session->deadline_us = session_preread_deadline_us(session);
+    introduction_read(session);
+    session_hurry(session);
+}
+
+void session_introduced(struct session *session) {
+    session->introduction = introduction_trim(session->introduction);
+    session->deadline_us = 0;
+    session_admit(session);
 }
 
 bool session_open(struct engine *engine, struct listener *listener, const struct settings *settings, int fd) {
@@ -120,7 +155,11 @@ bool session_open(struct engine *engine, struct listener *listener, const struct
     engine->sessions_count++;
     counter_add(&engine->counters.sessions_opened, 1);
     session_note_peer(session);
-    session_admit(session);
+    if (settings->proxy_versions != 0) {
+        session_await_introduction(session);
+    } else {
+        session_admit(session);
+    }
     return true;
 }
 
@@ -342,8 +381,16 @@ static void session_relay(struct session *session) {
         session->retry = NULL;
     }
     session_progress(session);
+    bool introduces = session_upstream(session)->proxy_version != 0;
+    if (introduces && !introduction_send(session)) {
+        session_close(session, CLOSE_RESOURCES);
+        return;
+    }
     if (session->chain == NULL) {
         session_start_relay(session);
+        if (introduces) {
+            flow_pump(&session->from_client); /* the server may wait for it before it says a word */
+        }
         return;
     }
     session_enter(session, SESSION_GREETING, "the filters greet");
@@ -608,6 +655,7 @@ static void deadline_add_stall(struct deadline *earliest, const struct session *
 /* Of the states that have one deadline only. */
 static enum close_reason session_late_reason(const struct session *session) {
     switch ((enum session_state)session->state) {
+    case SESSION_INTRODUCING:
     case SESSION_ROUTING:
         return CLOSE_TIMEOUT_PREREAD;
     case SESSION_GREETING:
@@ -674,6 +722,7 @@ static uint64_t session_due_us(const struct session *session) {
     case SESSION_RELAYING:
         due_us = earlier(due_us, flow_next_look_us(session, &session->from_client));
         return earlier(due_us, flow_next_look_us(session, &session->from_server));
+    case SESSION_INTRODUCING:
     case SESSION_ROUTING:
     case SESSION_GREETING:
     case SESSION_LINGERING:
@@ -754,7 +803,7 @@ static int64_t since_start_us(const struct session *session, uint64_t at_us) {
     return at_us == 0 ? -1 : (int64_t)(at_us - session->started_us);
 }
 
-void session_peer(const struct session *session, struct address *peer) {
+void session_direct_peer(const struct session *session, struct address *peer) {
     struct address address = {.length = 0}; /* a client that was gone at once has none */
     if (session->peer.family == AF_INET) {
         address.length = sizeof address.v4;
@@ -767,6 +816,22 @@ void session_peer(const struct session *session, struct address *peer) {
         address.any.sa_family = AF_UNIX;
     }
     *peer = address;
+}
+
+void session_peer(const struct session *session, struct address *peer) {
+    if (session->introduction != NULL && session->introduction->header.source.length > 0) {
+        *peer = session->introduction->header.source;
+    } else {
+        session_direct_peer(session, peer);
+    }
+}
+
+void session_destination(const struct session *session, struct address *address) {
+    if (session->introduction != NULL && session->introduction->header.destination.length > 0) {
+        *address = session->introduction->header.destination;
+    } else if (kernel_local_address(session->client_end.fd, address) < 0) {
+        address->length = 0;
+    }
 }
 
 static void peer_format(const struct session *session, char *text, size_t text_size) {
@@ -907,6 +972,7 @@ static void session_release(struct owner *owner) {
     if (session->retry != NULL) {
         slab_give(&engine->retries_slab, session->retry);
     }
+    free(session->introduction);
     if (session->chain != NULL) {
         chain_free(session->chain);
     }
@@ -945,6 +1011,8 @@ void session_mind_server(struct session *session) {
 
 const char *session_state_name(enum session_state state) {
     switch (state) {
+    case SESSION_INTRODUCING:
+        return "introducing";
     case SESSION_ROUTING:
         return "routing";
     case SESSION_CONNECTING:
@@ -965,7 +1033,7 @@ const char *session_state_name(enum session_state state) {
 
 void session_client(const struct session *session, struct address *address) {
     session_peer(session, address);
-    bool noted = address->length > 0 && !address_is_unix(address);
+    bool noted = address->length > 0 && (!address_is_unix(address) || session->introduction != NULL);
     if (!noted && session->client_end.fd >= 0 && kernel_peer_address(session->client_end.fd, address) < 0) {
         address->length = 0;
     }

@@ -5,19 +5,21 @@
  *        '--- no server, timeout, stop ---------------------------------------------------^
  *
  * With filters (chain.h) ROUTING comes first, GREETING between connecting and relaying, and LINGERING last when a
- * filter closed the session. */
+ * filter closed the session. Before all that is INTRODUCING, where the client has to send a PROXY header. */
 #ifndef MOONRING_ENGINE_SESSION_H
 #define MOONRING_ENGINE_SESSION_H
 
 #include "base/bytes.h"
 #include "engine/engine.h"
 #include "engine/flow.h"
+#include "engine/introduction.h"
 #include "engine/settings.h"
 
 #include <netinet/in.h>
 
 enum session_state {
-    SESSION_ROUTING, /* the filters say where to go */
+    SESSION_INTRODUCING, /* the client's PROXY header is awaited */
+    SESSION_ROUTING,     /* the filters say where to go */
     SESSION_CONNECTING,
     SESSION_GREETING, /* the filters' handshakes */
     SESSION_RELAYING,
@@ -53,10 +55,11 @@ struct session {
     const struct settings *settings;
     struct timer timer; /* set to the earliest deadline or before it */
     struct endpoint client_end;
-    struct endpoint server_end; /* the connection to `server` */
-    struct server *server;      /* counted in server->active; NULL: none */
-    struct retry *retry;        /* ours; NULL: none */
-    struct chain *chain;        /* ours; NULL: the listener has no filters */
+    struct endpoint server_end;        /* the connection to `server` */
+    struct server *server;             /* counted in server->active; NULL: none */
+    struct retry *retry;               /* ours; NULL: none */
+    struct chain *chain;               /* ours; NULL: the listener has no filters */
+    struct introduction *introduction; /* ours, from malloc; NULL: the listener wants no PROXY header */
     struct flow from_client;
     struct flow from_server;
     uint64_t id;
@@ -70,7 +73,7 @@ struct session {
         sa_family_t family;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
-    } peer;            /* the client's address; a unix client has none worth keeping */
+    } peer;            /* who connected, a client or a proxy; a unix address is not worth keeping */
     const char *doing; /* for people: what it waits for */
     const char *error; /* a constant text, or NULL */
     int connect_result;
@@ -136,8 +139,17 @@ void session_hooks_are_over(struct session *session);
 void session_say_last(struct session *session);
 /* Where it goes; NULL: not known (yet). */
 const struct upstream *session_upstream(const struct session *session);
-/* The client's address; length 0: not known. */
+/* The client's address, as its PROXY header says where it has one; length 0: not known. */
 void session_peer(const struct session *session, struct address *address);
+/* Who connected to us: the proxy where there is one, else the client. */
+void session_direct_peer(const struct session *session, struct address *address);
+/* Where the client had connected to: the PROXY header knows better than our socket. */
+void session_destination(const struct session *session, struct address *address);
+
+/* --- what the introduction calls ---------------------------------------------------------------------------------- */
+
+/* The PROXY header was read: it goes on as if the client had connected just now. */
+void session_introduced(struct session *session);
 
 /* --- what flows call, too ----------------------------------------------------------------------------------------- */
 

@@ -18,6 +18,8 @@ struct settings {
     struct upstream *upstream;         /* NULL: a filter decides */
     size_t upstream_index;             /* of the worker's balance for it */
     const struct admission *admission; /* who may come in; NULL: everybody */
+    const struct admission *trusted;   /* who may say, in a PROXY header, that somebody else is the client */
+    uint8_t proxy_versions;            /* of that header, which has to come first then; 0: there is none */
 };
 
 struct kernel_tcp_options settings_tcp(const struct config_tcp *config);

@@ -1,5 +1,7 @@
 #include "engine/upstream.h"
 
+#include "protocol/proxy_header.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,12 +48,25 @@ static bool server_init(struct server *server, const struct upstream_member *mem
     return server->name != NULL && server->address_text != NULL && server_init_state(server, before);
 }
 
+static uint8_t upstream_proxy_version(enum config_proxy_send send) {
+    switch (send) {
+    case PROXY_SEND_V1:
+        return PROXY_V1;
+    case PROXY_SEND_V2:
+        return PROXY_V2;
+    case PROXY_SEND_OFF:
+        break;
+    }
+    return 0;
+}
+
 bool upstream_init(struct upstream *upstream, const struct config_upstream *config,
                    const struct upstream_member *members, size_t members_count, const struct upstream *before) {
     *upstream = (struct upstream){.name = strdup(config->name),
                                   .servers = calloc(members_count, sizeof *upstream->servers),
                                   .servers_count = members_count,
                                   .balance = config->balance,
+                                  .proxy_version = upstream_proxy_version(config->proxy_protocol),
                                   .retry_attempts = config->retry_attempts,
                                   .retry_backoff_ms = config->retry_backoff_ms,
                                   .connect_ms = config->connect_ms,

@@ -13,7 +13,8 @@ struct upstream {
     enum config_balance balance;
     uint32_t retry_attempts;
     uint64_t retry_backoff_ms;
-    uint64_t connect_ms; /* UINT64_MAX: the listener's holds */
+    uint8_t proxy_version; /* of the header that each connection to a server begins with; 0: none */
+    uint64_t connect_ms;   /* UINT64_MAX: the listener's holds */
     struct config_health health;
 };
 

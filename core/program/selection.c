@@ -56,7 +56,7 @@ static bool state_take(struct selection *selection, const char *text, struct err
         return error_set(error, "--state: there is no \"%.80s\"; did you mean \"%s\"?", text, nearest.best);
     }
     return error_set(error,
-                     "--state: there is no \"%.80s\"; there are: routing, connecting, greeting, relaying, "
+                     "--state: there is no \"%.80s\"; there are: introducing, routing, connecting, greeting, relaying, "
                      "resetting, lingering, closing",
                      text);
 }

@@ -39,6 +39,7 @@
 ---@field started number when it was accepted, on the clock of mr.now
 ---@field client moonring.Endpoint the side that connected
 ---@field server moonring.Endpoint? the side that was connected to; nil before there is one
+---@field proxy moonring.Proxy? who speaks for the client, where the listener has `proxy_protocol`; a copy, made each time
 ---@field shared table one for all filters of the session that live in one VM
 ---@field from_client_bytes integer received from the client so far
 ---@field from_server_bytes integer received from the server so far
@@ -85,6 +86,19 @@ function Conn:spawn(run, ...) end
 ---@param level "error" | "warn" | "info" | "debug"
 ---@param ... any
 function Conn:log(level, ...) end
+
+--- What a PROXY header said. The client's own address is that of conn.client.
+---@class moonring.Proxy
+---@field ip string? the proxy's own address, without brackets; nil: it is a unix socket
+---@field port integer? nil: it is a unix socket
+---@field name string? both together
+---@field destination string? where the client had connected to
+---@field version 1 | 2
+---@field is_local boolean the proxy speaks for itself, as in a health check: conn.client is the proxy
+---@field alpn string? the protocol that the client and the proxy agreed on
+---@field authority string? the name that the client asked for
+---@field unique_id string?
+---@field tlvs table<integer, string> everything else that a header of version 2 says, by type
 
 --- One side of a session. What reads is possible in route, connected and serve of its own session.
 ---@class moonring.Endpoint

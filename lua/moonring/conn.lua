@@ -32,6 +32,7 @@ local getters = {
   started = native.started,
   client = native.client,
   server = native.server,
+  proxy = native.proxy,
   shared = native.shared,
   from_client_bytes = native.from_client_bytes,
   from_server_bytes = native.from_server_bytes,

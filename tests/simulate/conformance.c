@@ -545,6 +545,52 @@ conforms(nothing_is_unsent_to_a_closed_unix_socket) {
     stage_close(&stage, "unsent 1\nunsent 0\nwritable yes\nrecv 0 bytes, last ECONNRESET\n");
 }
 
+/* --- receiving at once ---------------------------------------------------------------------------------------------
+ */
+
+static void note_received(struct stage *stage, const char *what, int fd, size_t size, bool peek) {
+    char bytes[16];
+    note(stage, what, kernel_receive(fd, bytes, size, peek));
+}
+
+/* A look changes nothing, and what was taken does not make the socket readable again. */
+static void a_look_leaves_the_bytes_where_they_are(enum family family) {
+    struct stage stage;
+    stage_open(&stage, family, "");
+    note_received(&stage, "peek", stage.far, 16, true);
+    say(&stage, stage.near, 10);
+    look(&stage, stage.far, RING_POLL_READ);
+    note_received(&stage, "peek", stage.far, 16, true);
+    note_received(&stage, "peek", stage.far, 4, true);
+    note_received(&stage, "take", stage.far, 4, false);
+    note_received(&stage, "peek", stage.far, 16, true);
+    note_received(&stage, "take", stage.far, 6, false);
+    note_received(&stage, "take", stage.far, 6, false);
+    look(&stage, stage.far, RING_POLL_READ);
+    note(&stage, "shutdown", kernel_shutdown_write(stage.near));
+    look(&stage, stage.far, RING_POLL_READ);
+    note_received(&stage, "peek", stage.far, 16, true);
+    stage_close(&stage, "peek EAGAIN\nsend 10\nreadable yes\npeek 10\npeek 4\ntake 4\npeek 6\ntake 6\ntake EAGAIN\n"
+                        "readable no\nshutdown 0\nreadable yes\npeek 0\n");
+}
+
+conforms(a_look_leaves_the_bytes_where_they_are) {
+    a_look_leaves_the_bytes_where_they_are(TCP);
+}
+
+conforms(a_look_leaves_the_bytes_where_they_are_unix) {
+    a_look_leaves_the_bytes_where_they_are(LOCAL);
+}
+
+conforms(a_look_takes_the_error_of_a_reset) {
+    struct stage stage;
+    stage_open(&stage, TCP, "");
+    reset_near(&stage);
+    note_received(&stage, "peek", stage.far, 16, true);
+    note_received(&stage, "peek", stage.far, 16, true);
+    stage_close(&stage, "peek ECONNRESET\npeek 0\n");
+}
+
 /* --- receiving -----------------------------------------------------------------------------------------------------
  */
 

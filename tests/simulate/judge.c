@@ -311,6 +311,9 @@ static void judge_reason(const struct judge *judge, const struct config_listener
         break;
     case CLOSE_DENIED:
         break; /* judge_admission has looked into it */
+    case CLOSE_PROXY_HEADER:
+        judge_refuse_reason(client, reason, "nobody wants a header");
+        break;
     case CLOSE_SERVER_DOWN:
     case CLOSE_DRAINED:
     case CLOSE_RETIRED:

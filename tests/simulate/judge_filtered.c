@@ -386,6 +386,9 @@ static void judge_reason(const struct judge *judge, const struct passage *passag
     case CLOSE_DENIED:
         refuse_unless(false, passage, reason, "it has met a filter");
         break;
+    case CLOSE_PROXY_HEADER:
+        refuse_unless(false, passage, reason, "nobody wants a header");
+        break;
     case CLOSE_UPSTREAM_FULL:
         refuse_unless(has_full_server(judge), passage, reason, "no server has a limit");
         break;

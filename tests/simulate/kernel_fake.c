@@ -111,6 +111,18 @@ int kernel_local_address(int fd, struct address *address) {
     return 0;
 }
 
+int kernel_receive(int fd, void *bytes, size_t size, bool peek) {
+    struct world *world = world_here();
+    struct file *file = file_get_kind(world, fd, FILE_SOCKET, __func__);
+    if (file_is_receiving(file)) {
+        world_violation("%s: a receive is in flight on socket %d: the order of the bytes is lost", __func__, fd);
+    }
+    size_t part = peek ? world_part(world, (uint32_t)size) : size;
+    int64_t count = peek ? stream_peek(file->stream, bytes, part) : stream_read(file->stream, bytes, part);
+    world_trace(world, "kernel %s fd %d, %zu bytes: %lld", peek ? "peek" : "receive", fd, size, (long long)count);
+    return (int)count;
+}
+
 int kernel_shutdown_write(int fd) {
     struct world *world = world_here();
     struct file *file = file_get_kind(world, fd, FILE_SOCKET, __func__);

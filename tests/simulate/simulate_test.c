@@ -30,6 +30,9 @@ Test(simulation, finds_nothing_wrong_in_fifty_thousand_sessions, .timeout = 120)
     cr_assert_eq(totals.clients, SEEDS * SESSIONS);
     for (int reason = 0; reason < CLOSE_REASONS; reason++) {
         const char *name = close_reason_name((enum close_reason)reason);
+        if (reason == CLOSE_PROXY_HEADER) {
+            continue; /* no listener of a scene wants headers: tests/unit/engine/introduction_test.c */
+        }
         bool is_of_control = strcmp(name, "retired") == 0 || strcmp(name, "killed") == 0 ||
                              strcmp(name, "server_down") == 0 || strcmp(name, "drained") == 0;
         cr_expect(is_of_control || totals.reasons[reason] > 0, "%s", name);

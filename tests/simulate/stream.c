@@ -138,10 +138,14 @@ static void way_append(struct way *way, const char *bytes, uint32_t size) {
     way->size += size;
 }
 
-static void way_take(struct way *way, char *bytes, uint32_t size) {
+static void way_copy(const struct way *way, char *bytes, uint32_t size) {
     uint32_t first = way->capacity - way->head < size ? way->capacity - way->head : size;
     memcpy(bytes, way->bytes + way->head, first);
     memcpy(bytes + first, way->bytes, size - first);
+}
+
+static void way_take(struct way *way, char *bytes, uint32_t size) {
+    way_copy(way, bytes, size);
     way->head = (way->head + size) & (way->capacity - 1);
     way->size -= size;
     way->arrived -= size;
@@ -207,6 +211,29 @@ static int stream_take_error(struct stream *stream) {
     return -error;
 }
 
+/* What a read says when no byte is there. */
+static int64_t stream_read_nothing(struct stream *stream) {
+    const struct way *way = &stream->in;
+    /* A FIN that was received hides a later error, but not on unix sockets. */
+    if (way->fin_arrived && !stream->local) {
+        return 0;
+    }
+    if (stream->error != 0) {
+        return stream_take_error(stream);
+    }
+    return way->fin_arrived || stream->dead ? 0 : -EAGAIN;
+}
+
+int64_t stream_peek(struct stream *stream, char *bytes, size_t size) {
+    const struct way *way = &stream->in;
+    uint32_t count = way->arrived < size ? way->arrived : (uint32_t)size;
+    if (count == 0) {
+        return stream_read_nothing(stream);
+    }
+    way_copy(way, bytes, count);
+    return count;
+}
+
 int64_t stream_read(struct stream *stream, char *bytes, size_t size) {
     struct way *way = &stream->in;
     uint32_t count = way->arrived < size ? way->arrived : (uint32_t)size;
@@ -222,14 +249,7 @@ int64_t stream_read(struct stream *stream, char *bytes, size_t size) {
         way_push(stream);
         return count;
     }
-    /* A FIN that was received hides a later error, but not on unix sockets. */
-    if (way->fin_arrived && !stream->local) {
-        return 0;
-    }
-    if (stream->error != 0) {
-        return stream_take_error(stream);
-    }
-    return way->fin_arrived || stream->dead ? 0 : -EAGAIN;
+    return stream_read_nothing(stream);
 }
 
 int64_t stream_write(struct stream *stream, const char *bytes, size_t size) {

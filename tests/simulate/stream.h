@@ -64,6 +64,8 @@ void stream_drop(struct stream *stream);
 
 /* Bytes; 0 at the end of the stream; -EAGAIN, or what broke the connection. */
 int64_t stream_read(struct stream *stream, char *bytes, size_t size);
+/* The same bytes, which stay where they are. */
+int64_t stream_peek(struct stream *stream, char *bytes, size_t size);
 /* Bytes, maybe fewer than size; -EAGAIN when nothing fits, -EPIPE, or what broke the connection. */
 int64_t stream_write(struct stream *stream, const char *bytes, size_t size);
 /* What stream_read and stream_write could move now. */

@@ -386,7 +386,7 @@ Test(load, names_the_origins_of_a_text_that_was_made, .timeout = 10) {
                      "command line: --listen: note: the other one\n"
                      "command line: --to: error[E0306]: upstream: 99999 is not a port (1-65535)\n"
                      "command line: error[E0203]: unknown key \"x\" in listener \"web\"\n"
-                     "      = known here: bind, upstream, filters, allow, deny, timeouts, limits, tcp\n"
+                     "      = known here: bind, upstream, filters, allow, deny, proxy_protocol, timeouts, limits, tcp\n"
                      "4 errors: nothing was applied\n");
     config_report_finish(&report);
 }

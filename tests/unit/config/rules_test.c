@@ -121,7 +121,7 @@ Test(rules, numbers_are_checked_at_both_ends, .timeout = 10) {
 }
 
 Test(rules, keys_of_later_features_are_unknown, .timeout = 10) {
-    static const char *const listener_keys[] = {"routes", "proxy_protocol"};
+    static const char *const listener_keys[] = {"routes"};
     for (size_t index = 0; index < sizeof(listener_keys) / sizeof(listener_keys[0]); index++) {
         char text[512];
         snprintf(text, sizeof(text), "listeners:\n  a: {bind: ':1', upstream: 'x:1', %s: []}\n", listener_keys[index]);
