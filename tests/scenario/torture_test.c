@@ -314,7 +314,7 @@ static size_t reloads_wanted(void) {
 
 /* The access log's queues fill up slowly: 1 MiB for each worker and target. */
 Test(torture, of_reloads_under_load_is_noticed_by_nobody_and_leaves_nothing_behind, .timeout = 600) {
-    enum { QUEUES_KIB = 6 * 1024 };
+    enum { QUEUES_KIB = 2 * 1024 };
     struct torture torture;
     size_t count = reloads_wanted();
     torture_start(&torture);
