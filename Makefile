@@ -257,7 +257,7 @@ install: all ## install below $(DESTDIR)$(PREFIX), with a systemd unit and a sec
 	install -m 644 core/program/README.md $(SHARE)/doc/moonring/operating.md
 	install -m 644 lua/README.md $(SHARE)/doc/moonring/filters.md
 	install -m 644 lua/library/moonring.lua $(SHARE)/moonring/library/moonring.lua
-	install -m 644 examples/*.lua examples/*.yaml $(SHARE)/doc/moonring/examples
+	install -m 644 examples/*.lua examples/*.yaml examples/*.md examples/*.json $(SHARE)/doc/moonring/examples
 	test -e $(DESTDIR)/etc/moonring/moonring.yaml || install -m 644 core/program/moonring.yaml $(DESTDIR)/etc/moonring/moonring.yaml
 
 clean: ## remove what was built (this variant)

@@ -51,6 +51,7 @@ void epoch_destroy(struct epoch *epoch) {
         balance_finish(&epoch->balances[i]);
     }
     free(epoch->balances);
+    free(epoch->tallies);
     free(epoch->settings);
     free(epoch);
 }

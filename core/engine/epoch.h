@@ -24,13 +24,15 @@ struct filter_list {
 };
 
 struct generation;
+struct tally_cells;
 
 struct epoch {
     struct generation *generation; /* what it is part of; the control thread's business */
     struct upstream *upstreams;    /* the generation's, which outlives it */
     size_t upstreams_count;
-    struct balance *balances;  /* ours; one for each upstream */
-    struct settings *settings; /* ours; one for each listener */
+    struct balance *balances;     /* ours; one for each upstream */
+    struct tally_cells **tallies; /* ours; of each upstream those of this worker; NULL: nobody counts */
+    struct settings *settings;    /* ours; one for each listener */
     size_t settings_count;
     const struct filter_list *filter_lists; /* one for each listener; NULL: no listener has a filter */
     struct access_queue *access_log;        /* its maker's; where its sessions are told of; NULL: nowhere */

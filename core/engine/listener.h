@@ -12,6 +12,7 @@
 
 #include "engine/engine.h"
 #include "engine/settings.h"
+#include "engine/tally.h"
 
 #include <stdatomic.h>
 
@@ -25,6 +26,7 @@ struct quota {
 /* What outlives a reload; its settings belong to epochs. */
 struct listener {
     char *name;               /* ours */
+    struct tally *tally;      /* ours */
     uint32_t references;      /* generations that have it; the control thread's */
     _Atomic uint32_t backlog; /* of each of its sockets */
     struct quota quota;

@@ -3,6 +3,7 @@
 #include "base/admission.h"
 #include "base/log.h"
 #include "engine/chain.h"
+#include "engine/tally.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -168,6 +169,17 @@ bool session_open(struct engine *engine, struct listener *listener, const struct
 const struct upstream *session_upstream(const struct session *session) {
     const struct chain *chain = session->chain;
     return chain != NULL && chain->upstream != NULL ? chain->upstream : session->settings->upstream;
+}
+
+/* NULL: nobody counts, or a filter has named an address instead of an upstream. */
+static struct tally_cells *session_upstream_tally(const struct session *session) {
+    const struct chain *chain = session->chain;
+    bool routed = chain != NULL && chain->upstream != NULL;
+    struct tally_cells **tallies = session->settings->epoch->tallies;
+    if (tallies == NULL || (routed && chain->upstream == &chain->direct)) {
+        return NULL;
+    }
+    return tallies[routed ? chain->upstream_index : session->settings->upstream_index];
 }
 
 /* Of a route's answer that is an address. */
@@ -371,6 +383,7 @@ static void session_relay(struct session *session) {
         session->engine->suspected(session->engine);
     }
     session->connected_us = session->engine->now_us;
+    tally_time(session_upstream_tally(session), &tally_connects, session->connected_us - session->started_us);
     session->error = NULL; /* of earlier tries */
     session->look_ms = 0;
     if (address_is_unix(&session->server->address)) {
@@ -873,6 +886,18 @@ static void session_log(const struct session *session) {
     }
 }
 
+static void session_tally(const struct session *session) {
+    struct tally_cells *listener = session->settings->tally;
+    uint64_t from_client = session->from_client.bytes;
+    uint64_t from_server = session->from_server.bytes;
+    tally_closed(listener, session->reason);
+    tally_time(listener, &tally_durations, session->engine->now_us - session->started_us);
+    tally_bytes(listener, from_client, from_server);
+    if (session->connected_us != 0) {
+        tally_bytes(session_upstream_tally(session), from_client, from_server);
+    }
+}
+
 /* Closing cuts a stream that flows: its source has not ended, and a byte moved just now. A session that was quiet for a
  * while is most likely between two messages. */
 static bool closing_cuts(const struct session *session, const struct flow *flow) {
@@ -915,6 +940,7 @@ void session_close(struct session *session, enum close_reason reason) {
     endpoint_decide_end(session, &session->from_client);
     endpoint_decide_end(session, &session->from_server);
     session_log(session);
+    session_tally(session);
     endpoint_cancel(session, &session->client_end, &session->from_server, &session->from_client);
     endpoint_cancel(session, &session->server_end, &session->from_client, &session->from_server);
     if (session->chain != NULL) {

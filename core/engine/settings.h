@@ -8,6 +8,7 @@
 #include "engine/upstream.h"
 
 struct epoch;
+struct tally_cells;
 
 struct settings {
     struct epoch *epoch;
@@ -20,6 +21,7 @@ struct settings {
     const struct admission *admission; /* who may come in; NULL: everybody */
     const struct admission *trusted;   /* who may say, in a PROXY header, that somebody else is the client */
     uint8_t proxy_versions;            /* of that header, which has to come first then; 0: there is none */
+    struct tally_cells *tally;         /* the listener's, of this worker; NULL: nobody counts */
 };
 
 struct kernel_tcp_options settings_tcp(const struct config_tcp *config);

@@ -70,8 +70,9 @@ bool upstream_init(struct upstream *upstream, const struct config_upstream *conf
                                   .retry_attempts = config->retry_attempts,
                                   .retry_backoff_ms = config->retry_backoff_ms,
                                   .connect_ms = config->connect_ms,
-                                  .health = config->health};
-    if (upstream->name == NULL || upstream->servers == NULL) {
+                                  .health = config->health,
+                                  .tally = before == NULL ? tally_create() : tally_hold(before->tally)};
+    if (upstream->name == NULL || upstream->servers == NULL || upstream->tally == NULL) {
         upstream->servers_count = 0;
         return false;
     }
@@ -89,6 +90,7 @@ void upstream_finish(struct upstream *upstream) {
     for (size_t i = 0; i < upstream->servers_count; i++) {
         server_finish(&upstream->servers[i]);
     }
+    tally_drop(upstream->tally);
     free(upstream->servers);
     free(upstream->name);
 }

@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "engine/balance.h"
 #include "engine/server.h"
+#include "engine/tally.h"
 
 struct upstream {
     char *name;             /* ours */
@@ -16,6 +17,7 @@ struct upstream {
     uint8_t proxy_version; /* of the header that each connection to a server begins with; 0: none */
     uint64_t connect_ms;   /* UINT64_MAX: the listener's holds */
     struct config_health health;
+    struct tally *tally; /* counted */
 };
 
 /* A server as it is known once names have been looked up. */
@@ -25,9 +27,9 @@ struct upstream_member {
     const struct config_server *config;
 };
 
-/* Copies what it needs. before: the same upstream in an earlier generation, whose servers of the same name and address
- * keep their state, or NULL. False when memory is short; upstream_finish is due then, too. On the control thread, as
- * upstream_finish. */
+/* Copies what it needs. before: the same upstream in an earlier generation, whose tally goes on and whose servers of
+ * the same name and address keep their state, or NULL. False when memory is short; upstream_finish is due then, too. On
+ * the control thread, as upstream_finish. */
 bool upstream_init(struct upstream *upstream, const struct config_upstream *config,
                    const struct upstream_member *members, size_t members_count, const struct upstream *before);
 void upstream_finish(struct upstream *upstream);

@@ -24,10 +24,18 @@ static struct listener *find_listener(const struct generation *generation, const
     return NULL;
 }
 
+static void listener_free(struct listener *listener) {
+    if (listener != NULL) {
+        tally_drop(listener->tally);
+        free(listener->name);
+        free(listener);
+    }
+}
+
 static struct listener *listener_make(const char *name, struct quota *process) {
     struct listener *listener = calloc(1, sizeof *listener);
-    if (listener == NULL || (listener->name = strdup(name)) == NULL) {
-        free(listener);
+    if (listener == NULL || (listener->name = strdup(name)) == NULL || (listener->tally = tally_create()) == NULL) {
+        listener_free(listener);
         return NULL;
     }
     listener->process = process;
@@ -37,8 +45,7 @@ static struct listener *listener_make(const char *name, struct quota *process) {
 static void listener_drop(struct listener *listener) {
     if (listener != NULL && --listener->references == 0) {
         check(atomic_load(&listener->quota.active) == 0);
-        free(listener->name);
-        free(listener);
+        listener_free(listener);
     }
 }
 
@@ -112,6 +119,23 @@ static bool part_take_queue(struct generation_part *part, struct generation *gen
     return part->access_queue != NULL;
 }
 
+/* Where the worker's sessions are counted. */
+static bool part_take_tallies(struct generation_part *part, struct generation *generation) {
+    uint32_t worker = (uint32_t)(part - generation->parts);
+    struct epoch *epoch = part->epoch;
+    bool taken = true;
+    for (size_t i = 0; i < epoch->settings_count; i++) {
+        epoch->settings[i].tally = tally_cells(generation->listeners[i]->tally, worker);
+        taken = taken && epoch->settings[i].tally != NULL;
+    }
+    epoch->tallies = calloc(epoch->upstreams_count + 1, sizeof *epoch->tallies);
+    for (size_t i = 0; epoch->tallies != NULL && i < epoch->upstreams_count; i++) {
+        epoch->tallies[i] = tally_cells(generation->upstreams[i].tally, worker);
+        taken = taken && epoch->tallies[i] != NULL;
+    }
+    return taken && epoch->tallies != NULL;
+}
+
 static bool part_make_epoch(struct generation_part *part, struct generation *generation) {
     const struct config *config = generation->config;
     part->epoch = epoch_create(config->listeners, config->listeners_count, generation->upstreams,
@@ -121,7 +145,7 @@ static bool part_make_epoch(struct generation_part *part, struct generation *gen
     }
     part->epoch->generation = generation;
     part->epoch->access_log = part->access_queue;
-    return true;
+    return part_take_tallies(part, generation);
 }
 
 static void part_finish(struct generation_part *part, struct watch *watch) {

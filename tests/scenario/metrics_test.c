@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct stage {
@@ -125,6 +126,116 @@ Test(metrics, tell_of_filters_and_what_became_of_them, .timeout = 60) {
     snprintf(line, sizeof(line), "%s:1: somewhere in the hook from here to line 4: the VM was stopped", path);
     process_wait_line(&stage.moonring.process, &stage.moonring.process.errors, line);
     temporary_remove(&folder);
+}
+
+/* --- what they tell ---------------------------------------------------------------------------------------------- */
+
+#define TWO_UPSTREAMS                                                                                                  \
+    "listeners: {web: {bind: '%s', upstream: app}}\n"                                                                  \
+    "upstreams: {app: {servers: ['%s']}}\n"                                                                            \
+    "metrics: {bind: '%s'}\nprocess: {workers: %d}\n"
+
+Test(metrics, add_sessions_up_over_reloads_and_workers, .timeout = 60) {
+    static const int workers[] = {1, 3, 2, 1};
+    struct stage stage;
+    struct pair pair;
+    char text[128];
+    stage_start(&stage, "");
+    for (size_t round = 0; round < 4; round++) {
+        moonring_reload(&stage.moonring, TWO_UPSTREAMS, stage.address, stage.server.address, stage.metrics,
+                        workers[round]);
+        pair_open(&pair, stage.address, &stage.server);
+        peer_send_pattern(&pair.client, 1000);
+        peer_expect_pattern(&pair.server, 1000);
+        pair_close(&pair);
+        moonring_wait_session(&stage.moonring);
+        snprintf(text, sizeof(text), "moonring_listener_session_duration_seconds_count{listener=\"web\"} %zu\n",
+                 round + 1);
+        expect(&stage, "", "/metrics", text);
+        snprintf(text, sizeof(text), "moonring_upstream_connect_duration_seconds_count{upstream=\"app\"} %zu\n",
+                 round + 1);
+        expect(&stage, "", "/metrics", text);
+        snprintf(text, sizeof(text), "moonring_upstream_received_bytes_total{upstream=\"app\",from=\"client\"} %zu\n",
+                 1000 * (round + 1));
+        expect(&stage, "", "/metrics", text);
+    }
+    const char *page = ask(&stage, "", "/metrics");
+    cr_assert(report_counter(page, "moonring_listener_sessions_closed_total") == 4);
+    cr_assert(report_counter(page, "moonring_server_up") == 1);
+    cr_assert(report_counter(page, "process_open_fds") > 10);
+}
+
+/* Whatever the page costs, no worker does anything for it. */
+Test(metrics, of_ten_thousand_servers_cost_no_worker_a_turn, .timeout = 60) {
+    enum { SERVERS = 10000, SERVER_SIZE = 32 };
+    struct stage stage;
+    char *servers = malloc(SERVERS * SERVER_SIZE);
+    size_t size = 0;
+    cr_assert(servers != NULL);
+    for (unsigned index = 0; index < SERVERS; index++) {
+        size += (size_t)snprintf(servers + size, SERVER_SIZE, "'127.1.%u.%u:9',", index / 250, index % 250 + 1);
+    }
+    address_take(stage.metrics);
+    moonring_start(&stage.moonring,
+                   "listeners: {web: {bind: '127.0.0.1:0', upstream: many}}\n"
+                   "upstreams: {many: {servers: [%s]}}\nmetrics: {bind: '%s'}\n",
+                   servers, stage.metrics);
+    free(servers);
+    double turns = report_counter(ask(&stage, "", "/metrics"), "moonring_ring_turns_total");
+    for (size_t scrape = 0; scrape < 10; scrape++) {
+        cr_assert(report_counter(ask(&stage, "", "/metrics"), "moonring_server_up") == SERVERS);
+    }
+    double turns_after = report_counter(ask(&stage, "", "/metrics"), "moonring_ring_turns_total");
+    cr_assert(turns == turns_after, "%g turns, then %g", turns, turns_after);
+}
+
+/* --- the dashboard ----------------------------------------------------------------------------------------------- */
+
+static char *read_file(const char *path) {
+    enum { SIZE = 256 * 1024 };
+    char *text = calloc(1, SIZE);
+    FILE *file = fopen(path, "re");
+    cr_assert(text != NULL && file != NULL, "%s cannot be read", path);
+    cr_assert(fread(text, 1, SIZE - 1, file) > 0 && feof(file), "%s is empty or too large", path);
+    fclose(file);
+    return text;
+}
+
+/* As it is, or as a sample of a histogram. */
+static bool has_family(const char *page, const char *name, size_t size) {
+    static const char *const suffixes[] = {"", "_bucket", "_sum", "_count"};
+    char line[192];
+    for (size_t index = 0; index < sizeof(suffixes) / sizeof(suffixes[0]); index++) {
+        size_t suffix = strlen(suffixes[index]);
+        bool ends = size > suffix && strncmp(name + size - suffix, suffixes[index], suffix) == 0;
+        snprintf(line, sizeof(line), "\n# TYPE %.*s ", (int)(size - suffix), name);
+        if (ends && strstr(page, line) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static size_t check_names(const char *text, const char *beginning, const char *page) {
+    size_t count = 0;
+    for (const char *at = strstr(text, beginning); at != NULL; at = strstr(at + 1, beginning)) {
+        size_t size = strspn(at, "abcdefghijklmnopqrstuvwxyz_");
+        cr_assert(has_family(page, at, size), "nothing is called %.*s", (int)size, at);
+        count++;
+    }
+    return count;
+}
+
+Test(metrics, are_there_for_every_name_in_the_dashboard, .timeout = 30) {
+    struct stage stage;
+    struct process process;
+    stage_start(&stage, "");
+    process_run(&process, ARGUMENTS("python3", "-m", "json.tool", "examples/grafana-dashboard.json"));
+    char *dashboard = read_file("examples/grafana-dashboard.json");
+    const char *page = ask(&stage, "", "/metrics");
+    cr_assert(check_names(dashboard, "moonring_", page) > 30);
+    cr_assert(check_names(dashboard, "process_", page) >= 4);
+    free(dashboard);
 }
 
 /* --- who asks ---------------------------------------------------------------------------------------------------- */
