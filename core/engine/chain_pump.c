@@ -155,6 +155,9 @@ static void chain_work(struct filter_session *filter_session, enum direction dir
     struct chain *chain = filter_session->chain;
     struct stage *stage = &filter_session->stages[direction];
     while (!chain_is_closing(chain) && !stage->passed_end) {
+        if (stage->has_hook && stage->input.bytes == 0) {
+            return;
+        }
         chain_run_ahead(filter_session, direction);
         if (!stage->has_hook && !stage->busy) {
             if (!stage_is_ahead(stage)) {

@@ -246,6 +246,9 @@ static void judge_inactivity(const struct judge *judge, const struct passage *pa
 
 /* Limits are kept to the byte, but for what a moment may bring at once. */
 static void judge_pace(const struct judge *judge, const struct passage *passage, enum direction direction) {
+    if (source_of(passage, direction) == NULL) {
+        return; /* what a filter serves is not received */
+    }
     const struct pace *pace = &passage->paces[direction];
     uint64_t passed_us = (judge->world->now_ns - pace->since_ns) / 1000;
     uint64_t allowed = pace->bytes + pace->rate / 8 + pace->rate / 40 + 2;
