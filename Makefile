@@ -9,6 +9,7 @@ endif
 
 JOBS    ?= $(shell nproc)
 
+DATE := $(shell git log -1 --format=%cs 2>/dev/null || date +%F)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # ---- flags ------------------------------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Made again when the version changes, not otherwise.
-VERSION_FLAGS = -DMOONRING_VERSION='"$(VERSION)"' -DMOONRING_VARIANT='"$(VARIANT)"' -DMOONRING_LIBRARIES='"$(LIBRARIES)"'
+VERSION_FLAGS = -DMOONRING_VERSION='"$(VERSION)"' -DMOONRING_DATE='"$(DATE)"' -DMOONRING_VARIANT='"$(VARIANT)"' -DMOONRING_LIBRARIES='"$(LIBRARIES)"'
 $(BUILD)/core/program/version.o: CPPFLAGS += $(VERSION_FLAGS)
 $(BUILD)/core/program/version.o: $(BUILD)/version.stamp
 $(BUILD)/version.stamp: FORCE
@@ -245,13 +246,17 @@ fmt: ## format the C sources
 
 SHARE = $(DESTDIR)$(PREFIX)/share
 
-install: all ## install below $(DESTDIR)$(PREFIX), with a systemd unit and a seccomp profile for containers
+install: all ## install below $(DESTDIR)$(PREFIX), with manual pages, a systemd unit and a seccomp profile for containers
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(SHARE)/moonring \
+	    $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/bash-completion/completions \
 	    $(SHARE)/moonring/library $(SHARE)/doc/moonring/examples $(DESTDIR)/etc/moonring
 	install -m 755 $(BUILD)/moonring $(DESTDIR)$(PREFIX)/bin/moonring
 	sed 's|@PREFIX@|$(PREFIX)|g' core/program/moonring.service.in > $(DESTDIR)$(PREFIX)/lib/systemd/system/moonring.service
 	install -m 644 core/program/moonring.seccomp.json $(SHARE)/moonring/seccomp.json
 	$(BUILD)/moonring config schema > $(SHARE)/moonring/moonring.schema.json
+	$(BUILD)/moonring manual moonring.1 > $(SHARE)/man/man1/moonring.1
+	$(BUILD)/moonring manual moonring.yaml.5 > $(SHARE)/man/man5/moonring.yaml.5
+	$(BUILD)/moonring completion > $(SHARE)/bash-completion/completions/moonring
 	install -m 644 README.md $(SHARE)/doc/moonring/README.md
 	install -m 644 config/README.md $(SHARE)/doc/moonring/configuration.md
 	install -m 644 core/program/README.md $(SHARE)/doc/moonring/operating.md

@@ -50,6 +50,17 @@ void config_dump(const struct config *config, struct bytes *out);
 /* Appends one line for each key: key, type, default, help; for manuals. */
 void config_describe(struct bytes *out);
 
+/* One key, as a manual tells it. */
+struct config_key_text {
+    const char *path;     /* `upstreams.*.servers[].weight` */
+    const char *value;    /* what it may be */
+    const char *fallback; /* what holds when it is left out; "": nothing to say */
+    const char *meaning;
+};
+typedef void config_key_fn(void *argument, const struct config_key_text *text);
+/* Calls it for every key, in the order of the table. */
+void config_each_key(config_key_fn *tell, void *argument);
+
 /* Appends what there is to know about the key at a path like `listeners.*.timeouts.idle`, and lists the keys below it;
  * for
  * "" those at the top. False: there is no such key; the error names the nearest. */

@@ -22,7 +22,9 @@ static bool command_refuse(const char *word, struct error *error) {
     if (word[0] == '-') {
         return error_set(error, "\"%.80s\" stands before a command; try: moonring run %.80s ...", word, word);
     }
-    return error_set(error, "unknown command \"%.80s\"; there are: run check config ctl doctor version help", word);
+    return error_set(error,
+                     "unknown command \"%.80s\"; there are: run check config ctl doctor manual completion version help",
+                     word);
 }
 
 /* The first of two words was right. */

@@ -105,6 +105,14 @@ static const struct command_row COMMANDS[COMMANDS_COUNT] = {
                         "\nEach line is [ok], [advice] or [problem]; advice comes with the command to type.\n"
                         "The exit status is 1 if there is a problem that keeps moonring from running.\n",
                         0, 0},
+    [COMMAND_MANUAL] = {"manual", "print a manual page, for man", "moonring manual moonring.1|moonring.yaml.5",
+                        "\nexample:\n"
+                        "  moonring manual moonring.yaml.5 | man -l -\n",
+                        1, 1},
+    [COMMAND_COMPLETION] = {"completion", "print a script that completes command lines in bash", "moonring completion",
+                            "\nexample:\n"
+                            "  source <(moonring completion)\n",
+                            0, 0},
     [COMMAND_VERSION] = {"version", "print the version and what this binary was made of", "moonring version", "", 0, 0},
     [COMMAND_HELP] = {"help", "explain a command", "moonring help [COMMAND]", "", 0, 0},
 };

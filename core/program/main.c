@@ -4,9 +4,11 @@
 #include "lua/filters.h"
 #include "program/arguments.h"
 #include "program/commands.h"
+#include "program/completion.h"
 #include "program/control.h"
 #include "program/ctl.h"
 #include "program/doctor.h"
+#include "program/manual.h"
 #include "program/version.h"
 
 #include <fcntl.h>
@@ -147,6 +149,26 @@ static int print_doctor(struct arguments *arguments) {
     return doctor_run(stdout) ? EXIT_FINE : EXIT_FAILED;
 }
 
+static int print_manual(struct arguments *arguments) {
+    struct bytes page;
+    bytes_init(&page);
+    if (!manual_write(arguments->operands[0], &page)) {
+        fprintf(stderr, "moonring: manual: there is no page \"%.80s\"; there are: moonring.1, moonring.yaml.5\n",
+                arguments->operands[0]);
+        bytes_finish(&page);
+        return EXIT_WRONG;
+    }
+    return print_and_finish(&page);
+}
+
+static int print_completion(struct arguments *arguments) {
+    struct bytes script;
+    (void)arguments;
+    bytes_init(&script);
+    completion_write(&script);
+    return print_and_finish(&script);
+}
+
 static int print_version(struct arguments *arguments) {
     (void)arguments;
     version_print(stdout);
@@ -175,6 +197,8 @@ static int command_run(struct arguments *arguments) {
         [COMMAND_CONFIG_SCHEMA] = print_schema,
         [COMMAND_CONFIG_EXPLAIN] = explain_key,
         [COMMAND_DOCTOR] = print_doctor,
+        [COMMAND_MANUAL] = print_manual,
+        [COMMAND_COMPLETION] = print_completion,
         [COMMAND_VERSION] = print_version,
         [COMMAND_HELP] = print_help,
     };

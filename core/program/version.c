@@ -4,6 +4,9 @@
 #ifndef MOONRING_VERSION
 #define MOONRING_VERSION "unknown"
 #endif
+#ifndef MOONRING_DATE
+#define MOONRING_DATE "1970-01-01"
+#endif
 #ifndef MOONRING_VARIANT
 #define MOONRING_VARIANT "unknown"
 #endif
@@ -19,6 +22,10 @@
 
 const char *moonring_version(void) {
     return MOONRING_VERSION;
+}
+
+const char *moonring_date(void) {
+    return MOONRING_DATE;
 }
 
 void version_print(FILE *out) {

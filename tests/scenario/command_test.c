@@ -55,6 +55,52 @@ Test(command, run_with_a_file_that_is_not_there_exits_with_2, .timeout = 30) {
                 "/nonexistent/moonring.yaml");
 }
 
+/* What a shell makes of it. `$MOONRING` stands for the program. */
+static const char *shell(struct process *process, const char *script) {
+    char line[1024];
+    snprintf(line, sizeof(line), "MOONRING=%s; %s", moonring_program(), script);
+    return command(process, 0, ARGUMENTS("bash", "-o", "pipefail", "-c", line));
+}
+
+Test(command, manual_pages_are_well_formed, .timeout = 30) {
+    struct process process;
+    shell(&process, "$MOONRING manual moonring.1 | mandoc -Tlint -W warning");
+    shell(&process, "$MOONRING manual moonring.yaml.5 | mandoc -Tlint -W warning");
+    expect_text(command(&process, 2, ARGUMENTS(moonring_program(), "manual", "moonring.8")), "moonring.yaml.5");
+}
+
+Test(command, manual_pages_tell_every_command_and_every_key, .timeout = 30) {
+    struct process process;
+    const char *page = shell(&process, "$MOONRING manual moonring.1 | mandoc -Tutf8 | sed 's/.\\x08//g'");
+    expect_text(page, "moonring ctl kill");
+    expect_text(page, "--generation");
+    expect_text(page, "--print-config");
+    page = shell(&process, "$MOONRING manual moonring.yaml.5 | mandoc -Tutf8 | sed 's/.\\x08//g'");
+    expect_text(page, "listeners.*.timeouts.idle");
+    expect_text(page, "upstreams.*.servers[].weight");
+    expect_text(page, "admin.bind");
+}
+
+Test(command, completion_knows_orders_and_options, .timeout = 30) {
+    struct process process;
+    const char *begin =
+        "source <($MOONRING completion); complete_words() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); "
+        "_moonring; echo \"${COMPREPLY[@]}\"; }; ";
+    static const char *const lines[][2] = {
+        {"complete_words moonring ch", "check\n"},
+        {"complete_words moonring ctl rel", "reload\n"},
+        {"complete_words moonring config d", "dump\n"},
+        {"complete_words moonring ctl sessions --cl", "--client\n"},
+        {"complete_words moonring run --lis", "--listen\n"},
+    };
+    for (size_t index = 0; index < sizeof(lines) / sizeof(lines[0]); index++) {
+        char script[512];
+        snprintf(script, sizeof(script), "%s%s", begin, lines[index][0]);
+        const char *said = shell(&process, script);
+        cr_assert(strcmp(said, lines[index][1]) == 0, "%s: %s", lines[index][0], said);
+    }
+}
+
 Test(command, doctor_finds_io_uring_here, .timeout = 30) {
     struct process process;
     expect_text(command(&process, 0, ARGUMENTS(moonring_program(), "doctor")), "io_uring");

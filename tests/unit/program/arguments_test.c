@@ -181,7 +181,7 @@ Test(arguments, propose_the_command_that_was_meant, .timeout = 10) {
     expect_refused("chek -c f", "did you mean \"check\"?");
     expect_refused("doktor", "did you mean \"doctor\"?");
     expect_refused("help doctr", "did you mean \"doctor\"?");
-    expect_refused("frobnicate", "there are: run check config ctl doctor version help");
+    expect_refused("frobnicate", "there are: run check config ctl doctor manual completion version help");
     expect_refused("x", "there are: run");
 }
 
