@@ -16,9 +16,8 @@
 
 enum { EXIT_FAILED = 1, EXIT_WRONG = 2, EXIT_NOBODY = 3 };
 
-enum {
-    SILENCE_MS = 60000, /* a reload with many scripts and a busy machine may take its time */
-};
+/* How long it may be silent. A reload with many scripts on a busy machine takes its time. */
+enum { SILENCE_S = 10, RELOAD_S = 120 };
 
 /* --- where ------------------------------------------------------------------------------------------------------ */
 
@@ -76,8 +75,13 @@ static const char *connect_advice(int number) {
            "where it listens";
 }
 
-static int open_connection(const struct address *address, const char *text) {
-    const struct timeval patience = {.tv_sec = SILENCE_MS / 1000};
+static int patience_s(enum command order) {
+    bool reloads = order == COMMAND_CTL_RELOAD || order == COMMAND_CTL_PLAN || order == COMMAND_CTL_ROLLBACK;
+    return reloads ? RELOAD_S : SILENCE_S;
+}
+
+static int open_connection(const struct address *address, const char *text, enum command order) {
+    const struct timeval patience = {.tv_sec = patience_s(order)};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0) {
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience); /* connect(2) goes by this one, too */
@@ -164,7 +168,7 @@ static int answer_print(const char *text, int status, bool json) {
 }
 
 /* It was not an answer, or not all of one. */
-static int answer_refuse(const struct bytes *answer, int failure, const char *where) {
+static int answer_refuse(const struct bytes *answer, int failure, enum command order, const char *where) {
     char heard[64] = "";
     for (size_t i = 0, used = 0; i < answer->size && i < 10; i++) {
         used += bytes_escape(answer->data[i], heard + used);
@@ -174,9 +178,9 @@ static int answer_refuse(const struct bytes *answer, int failure, const char *wh
         fprintf(stderr, "moonring: ctl: who answers at %s is not moonring; it says \"%s...\"\n", where, heard);
     } else if (failure == EAGAIN) {
         fprintf(stderr,
-                "moonring: ctl: %s takes the order and is silent for %d s: it is stopped, very busy, or not "
-                "moonring\n",
-                where, SILENCE_MS / 1000);
+                "moonring: ctl: %s takes the order and is silent for %d s: it is stopped, very busy (with a reload?), "
+                "or not moonring\n",
+                where, patience_s(order));
     } else {
         fprintf(stderr, "moonring: ctl: %s went away before the end of its answer: %s\n", where,
                 failure == 0 ? "it has ended, does not know this order (another version?), or had too many clients"
@@ -197,7 +201,7 @@ static int ask(int fd, const struct arguments *arguments, const char *where) {
         const char *text = strchr(answer.data, '\n');
         status = answer_print(text == NULL ? "" : text + 1, status, arguments->given[OPTION_JSON] != NULL);
     } else {
-        status = answer_refuse(&answer, failure, where);
+        status = answer_refuse(&answer, failure, arguments->command, where);
     }
     bytes_finish(&line);
     bytes_finish(&answer);
@@ -211,7 +215,7 @@ int ctl_run(const struct arguments *arguments) {
         return EXIT_WRONG;
     }
     address_format(&address, where, sizeof where);
-    int fd = open_connection(&address, where);
+    int fd = open_connection(&address, where, arguments->command);
     if (fd < 0) {
         return EXIT_NOBODY;
     }

@@ -426,6 +426,18 @@ Test(ctl, says_that_the_file_was_left_behind, .timeout = 30) {
     ctl(&stage, "status", NOBODY, "has left this file behind");
 }
 
+Test(ctl, waits_for_one_that_is_stopped_for_a_while_only, .timeout = 60) {
+    struct stage stage;
+    stage_start(&stage);
+    process_signal(&stage.moonring.process, SIGSTOP);
+    process_start(&stage.ctl, NULL, ARGUMENTS(moonring_program(), "ctl", "--socket", stage.socket_address, "status"));
+    cr_assert(process_wait_at_most(&stage.ctl, 2 * DEADLINE_MS) == NOBODY, "%s", process_last_words(&stage.ctl));
+    const char *said = process_text(&stage.ctl.errors);
+    cr_assert(strstr(said, "takes the order and is silent for 10 s: it is stopped") != NULL, "%s", said);
+    process_signal(&stage.moonring.process, SIGCONT);
+    ctl(&stage, "status", DONE, "generation 1");
+}
+
 static void become_nobody(void) {
     const struct passwd *nobody = getpwnam("nobody");
     if (nobody == NULL || setgid(nobody->pw_gid) != 0 || setuid(nobody->pw_uid) != 0) {
