@@ -440,3 +440,79 @@ Test(chain, goes_on_by_itself_when_a_limit_allows_more, .timeout = 20) {
     pair_close(&pair);
     service_close(&filtered.service);
 }
+
+/* What a filter does at a moment that no hook tells of. */
+static void task(struct filtered *filtered, struct spy *spy, void (*does)(struct filter_session *filter_session),
+                 enum hook_outcome outcome) {
+    struct engine *engine = &filtered->service.worker.engine;
+    filter_enter(engine, spy->last, HOOK_TASK);
+    does(spy->last);
+    filter_leave(engine, spy->last, HOOK_TASK, outcome);
+}
+
+static void limit_to_a_gigabyte(struct filter_session *filter_session) {
+    filter_set_limit(filter_session, FROM_CLIENT, 1000 * 1000 * 1000);
+}
+
+Test(chain, that_limits_a_spliced_flow_makes_it_receive_again, .timeout = 60) {
+    struct spy spy = spy_make(HAS(ROUTE));
+    struct filtered filtered;
+    filtered_open(&filtered, &spy, NULL);
+    struct service_pair pair = service_pair(&filtered.service);
+    transfer(&filtered, pair.client, pair.server, BULK);
+    cr_assert(service_session(&filtered.service)->from_client.spliced);
+    task(&filtered, &spy, limit_to_a_gigabyte, HOOK_RETURNED);
+    transfer(&filtered, pair.client, pair.server, BULK);
+    cr_assert_not(service_session(&filtered.service)->from_client.spliced);
+    cr_assert_eq(service_counters(&filtered.service)->splice_demotions, 1);
+    pair_close(&pair);
+    service_close(&filtered.service);
+}
+
+static void close_session(struct filter_session *filter_session) {
+    filter_close(filter_session, FILTER_CLOSE);
+}
+
+Test(chain, that_ends_a_spliced_session_reads_what_still_comes, .timeout = 60) {
+    struct spy spy = spy_make(HAS(ROUTE));
+    struct filtered filtered;
+    filtered_open(&filtered, &spy, NULL);
+    struct service_pair pair = service_pair(&filtered.service);
+    transfer(&filtered, pair.client, pair.server, BULK);
+    cr_assert(service_session(&filtered.service)->from_client.spliced);
+    task(&filtered, &spy, close_session, HOOK_ENDS);
+    expect_end(&filtered, pair.client);
+    expect_end(&filtered, pair.server);
+    cr_assert_eq(service_counters(&filtered.service)->splice_demotions, 1);
+    say(pair.client, "and more");
+    service_wait(&filtered.service, service_session(&filtered.service)->chain->discarded == strlen("and more"));
+    pair_close(&pair);
+    service_expect_closed(&filtered.service, CLOSE_REJECTED, 1);
+    service_close(&filtered.service);
+}
+
+static enum hook_outcome end_both_streams(struct filter_session *filter_session, enum hook hook) {
+    if (hook != HOOK_CONNECTED) {
+        return HOOK_RETURNED;
+    }
+    filter_close_write(filter_session, FROM_CLIENT);
+    filter_close_write(filter_session, FROM_SERVER);
+    return HOOK_WAITS;
+}
+
+Test(chain, may_end_both_streams_before_anything_is_relayed, .timeout = 20) {
+    struct spy spy = spy_make(HAS(CONNECTED));
+    struct filtered filtered;
+    spy.does = end_both_streams;
+    filtered_open(&filtered, &spy, NULL);
+    struct service_pair pair = service_pair(&filtered.service);
+    expect_end(&filtered, pair.client);
+    expect_end(&filtered, pair.server);
+    cr_assert_eq(service_session(&filtered.service)->state, SESSION_GREETING);
+    filter_enter(&filtered.service.worker.engine, spy.last, HOOK_CONNECTED);
+    filter_leave(&filtered.service.worker.engine, spy.last, HOOK_CONNECTED, HOOK_RETURNED);
+    cr_assert_eq(service_session(&filtered.service)->state, SESSION_LINGERING);
+    pair_close(&pair);
+    service_expect_closed(&filtered.service, CLOSE_REJECTED, 1);
+    service_close(&filtered.service);
+}
