@@ -78,8 +78,10 @@ all: $(BUILD)/moonring ## build build/release/moonring (VARIANT=debug|asan|tsan|
 $(BUILD)/moonring: $(call objects,core/program/main.c $(LIBRARY))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+# tests/unit/engine/allocation_test.c counts what our code allocates.
+COUNTED := malloc calloc realloc reallocarray strdup
 $(BUILD)/tests/unit-tests: $(call objects,$(UNIT) $(SUPPORT) $(LIBRARY))
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(TEST_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) $(COUNTED:%=-Wl,--wrap=%) -o $@ $^ $(LIBS) $(TEST_LIBS)
 
 # .incbin is not a dependency that the compiler would tell.
 $(BUILD)/lua/embed.o: $(wildcard lua/moonring/*.lua)
@@ -136,6 +138,8 @@ run: ## install what is missing, build, and start moonring in front of two small
 # ---- testing ------------------------------------------------------------------------------------------------------------
 
 TESTS = $(BUILD)/tests/unit-tests $(BUILD)/tests/conformance-tests $(BUILD)/tests/simulator-tests $(BUILD)/tests/scenario-tests
+# One of the simulator's tests runs the simulator under valgrind.
+$(BUILD)/tests/simulator-tests: | $(BUILD)/tests/simulator
 export MOONRING = $(BUILD)/moonring
 
 test: ## install what is missing and run every test

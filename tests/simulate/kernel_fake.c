@@ -27,12 +27,19 @@ uint64_t kernel_random(void) {
 /* --- sockets -------------------------------------------------------------------------------------------------------
  */
 
+/* Somebody calls the kernel. */
+static struct world *call(void) {
+    struct world *world = world_here();
+    world->calls++;
+    return world;
+}
+
 static bool resources_are_short(struct world *world) {
     return world_chance(world, world->options.resource_chance);
 }
 
 int kernel_socket(int family) {
-    struct world *world = world_here();
+    struct world *world = call();
     if (resources_are_short(world)) {
         world_trace(world, "kernel socket: -EMFILE");
         return -EMFILE;
@@ -44,7 +51,7 @@ int kernel_socket(int family) {
 }
 
 int kernel_bind(int fd, const struct address *address, const struct kernel_listen_options *options) {
-    struct world *world = world_here();
+    struct world *world = call();
     struct file *file = file_get_kind(world, fd, FILE_SOCKET, __func__);
     int result = place_open(world, &file->place, address, options->reuse_port);
     file->bound = result == 0;
@@ -53,7 +60,7 @@ int kernel_bind(int fd, const struct address *address, const struct kernel_liste
 }
 
 int kernel_listen(int fd, const struct kernel_listen_options *options) {
-    struct world *world = world_here();
+    struct world *world = call();
     struct file *file = file_get(world, fd, __func__);
     if (!file->bound) {
         world_violation("%s(%d): the socket has no address", __func__, fd);
@@ -70,7 +77,7 @@ int kernel_listen(int fd, const struct kernel_listen_options *options) {
 }
 
 int kernel_accept(int fd) {
-    struct world *world = world_here();
+    struct world *world = call();
     struct file *file = file_get_kind(world, fd, FILE_LISTENER, __func__);
     file->nonblocking = true;
     struct stream *stream = place_accept(&file->place);
@@ -80,18 +87,18 @@ int kernel_accept(int fd) {
 }
 
 void kernel_set_tcp(int fd, int family, const struct kernel_tcp_options *options) {
-    file_get_kind(world_here(), fd, FILE_SOCKET, __func__);
+    file_get_kind(call(), fd, FILE_SOCKET, __func__);
     (void)family;
     (void)options;
 }
 
 int kernel_set_nonblocking(int fd, bool nonblocking) {
-    file_get(world_here(), fd, __func__)->nonblocking = nonblocking;
+    file_get(call(), fd, __func__)->nonblocking = nonblocking;
     return 0;
 }
 
 int kernel_peer_address(int fd, struct address *address) {
-    struct file *file = file_get_kind(world_here(), fd, FILE_SOCKET, __func__);
+    struct file *file = file_get_kind(call(), fd, FILE_SOCKET, __func__);
     if (file->stream == NULL || (file->stream->dead && !file->stream->local)) {
         return -ENOTCONN;
     }
@@ -100,7 +107,7 @@ int kernel_peer_address(int fd, struct address *address) {
 }
 
 int kernel_local_address(int fd, struct address *address) {
-    struct file *file = file_get(world_here(), fd, __func__);
+    struct file *file = file_get(call(), fd, __func__);
     if (file->stream != NULL) {
         *address = file->stream->address;
     } else if (file->bound) {
@@ -124,7 +131,7 @@ int kernel_receive(int fd, void *bytes, size_t size, bool peek) {
 }
 
 int kernel_shutdown_write(int fd) {
-    struct world *world = world_here();
+    struct world *world = call();
     struct file *file = file_get_kind(world, fd, FILE_SOCKET, __func__);
     if (file_is_sending(file)) {
         world_violation("%s(%d): a send is still in flight on it", __func__, fd);
@@ -135,18 +142,18 @@ int kernel_shutdown_write(int fd) {
 }
 
 int kernel_unsent(int fd) {
-    struct file *file = file_get_kind(world_here(), fd, FILE_SOCKET, __func__);
+    struct file *file = file_get_kind(call(), fd, FILE_SOCKET, __func__);
     return file->stream == NULL || file->stream->dead ? 0 : (int)stream_unsent(file->stream);
 }
 
 void kernel_close(int fd) {
-    struct world *world = world_here();
+    struct world *world = call();
     world_trace(world, "kernel close fd %d", fd);
     file_close(file_get(world, fd, __func__), false, __func__);
 }
 
 void kernel_reset(int fd) {
-    struct world *world = world_here();
+    struct world *world = call();
     world_trace(world, "kernel reset fd %d", fd);
     file_close(file_get_kind(world, fd, FILE_SOCKET, __func__), true, __func__);
 }
@@ -157,7 +164,7 @@ void kernel_reset(int fd) {
 enum { PIPE_PAGE = 4096 };
 
 int kernel_pipe_open(struct kernel_pipe *pipe, uint32_t size) {
-    struct world *world = world_here();
+    struct world *world = call();
     if (resources_are_short(world)) {
         return -EMFILE;
     }
@@ -178,7 +185,7 @@ int kernel_pipe_open(struct kernel_pipe *pipe, uint32_t size) {
 }
 
 void kernel_pipe_close(struct kernel_pipe *pipe) {
-    struct world *world = world_here();
+    struct world *world = call();
     world_trace(world, "kernel close pipe %d", pipe->read_fd);
     file_close(file_get_kind(world, pipe->read_fd, FILE_PIPE_READ, __func__), false, __func__);
     file_close(file_get_kind(world, pipe->write_fd, FILE_PIPE_WRITE, __func__), false, __func__);
@@ -227,7 +234,7 @@ static struct file *splice_socket(struct world *world, int fd) {
 }
 
 int64_t kernel_splice(int from_fd, int to_fd, size_t size) {
-    struct world *world = world_here();
+    struct world *world = call();
     struct file *from = file_get(world, from_fd, __func__);
     struct file *to = file_get(world, to_fd, __func__);
     int64_t moved = -EINVAL;
@@ -253,11 +260,11 @@ int64_t kernel_splice(int from_fd, int to_fd, size_t size) {
  */
 
 int kernel_event_open(void) {
-    return file_make(world_here(), FILE_EVENT)->fd;
+    return file_make(call(), FILE_EVENT)->fd;
 }
 
 void kernel_event_signal(int fd) {
-    struct file *file = file_get_kind(world_here(), fd, FILE_EVENT, __func__);
+    struct file *file = file_get_kind(call(), fd, FILE_EVENT, __func__);
     file->signals++;
     file_news(file);
 }

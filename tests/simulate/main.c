@@ -3,6 +3,7 @@
 #include "base/units.h"
 #include "hook_cost.h"
 #include "simulation.h"
+#include "work.h"
 
 #include <getopt.h>
 #include <stdbool.h>
@@ -18,6 +19,7 @@ struct arguments {
     bool trace;
     enum scene_filters filters;
     uint64_t hook_cost; /* chunks; 0: it is not asked for */
+    uint64_t work;      /* pieces of each kind; 0: the same */
 };
 
 static void usage(FILE *stream) {
@@ -26,7 +28,9 @@ static void usage(FILE *stream) {
           "OF_EACH_SEED sessions (default 100), and checks what it does. Some seeds have filters. --trace prints\n"
           "what happens.\n\n"
           "   or: simulate --hook-cost CHUNKS\n"
-          "Measures what a filter with an empty byte hook adds to relaying a chunk.\n",
+          "Measures what a filter with an empty byte hook adds to relaying a chunk.\n\n"
+          "   or: simulate --work TIMES\n"
+          "Counts what pieces of work ask of the kernel.\n",
           stream);
 }
 
@@ -54,11 +58,15 @@ static enum scene_filters filters_of(const char *text) {
 }
 
 static struct arguments arguments_parse(int count, char **values) {
-    static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},      {"seeds", required_argument, NULL, 'c'},
-        {"sessions", required_argument, NULL, 'n'},  {"filters", required_argument, NULL, 'f'},
-        {"trace", no_argument, NULL, 't'},           {"help", no_argument, NULL, 'h'},
-        {"hook-cost", required_argument, NULL, 'k'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"seeds", required_argument, NULL, 'c'},
+                                            {"sessions", required_argument, NULL, 'n'},
+                                            {"filters", required_argument, NULL, 'f'},
+                                            {"trace", no_argument, NULL, 't'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"hook-cost", required_argument, NULL, 'k'},
+                                            {"work", required_argument, NULL, 'w'},
+                                            {NULL, 0, NULL, 0}};
     struct arguments arguments = {.seed = 1, .seeds = 1, .sessions = 100};
     for (int option = 0; (option = getopt_long(count, values, "", options, NULL)) != -1;) {
         switch (option) {
@@ -76,6 +84,9 @@ static struct arguments arguments_parse(int count, char **values) {
             break;
         case 'k':
             arguments.hook_cost = number_of("hook-cost", optarg);
+            break;
+        case 'w':
+            arguments.work = number_of("work", optarg);
             break;
         case 't':
             arguments.trace = true;
@@ -128,11 +139,23 @@ static void print_hook_cost(uint64_t chunks, uint32_t chunk_size) {
            cost.filtered_ns - cost.plain_ns);
 }
 
+static void print_work(uint64_t times) {
+    for (enum work work = WORK_REQUEST; work < WORKS; work++) {
+        struct work_cost cost = work_count(work, times);
+        printf("%-9s %9.3f submissions %9.3f turns %9.3f other calls %9.3f bytes copied\n", work_name(work),
+               cost.submissions, cost.turns, cost.calls, cost.copied_bytes);
+    }
+}
+
 int main(int argc, char **argv) {
     struct arguments arguments = arguments_parse(argc, argv);
     if (arguments.hook_cost > 0) {
         print_hook_cost(arguments.hook_cost, 64);
         print_hook_cost(arguments.hook_cost / 10, 16 * 1024);
+        return 0;
+    }
+    if (arguments.work > 0) {
+        print_work(arguments.work);
         return 0;
     }
     struct simulation_totals totals = {.clients = 0};

@@ -349,16 +349,20 @@ static uint64_t bytes_digest(uint64_t digest, const char *bytes, size_t size) {
     return digest;
 }
 
+static bool is_buffer(const struct ring *ring, const char *bytes) {
+    return bytes >= ring->memory &&
+           bytes < ring->memory + (size_t)ring->options.buffers_count * ring->options.buffer_size;
+}
+
 /* A fingerprint of what the kernel still reads of a send. All of it must be the engine's. */
 static uint64_t send_digest(const struct request *request) {
     const struct ring *ring = request->ring;
-    size_t memory_size = (size_t)ring->options.buffers_count * ring->options.buffer_size;
     size_t left = request->reads;
     uint64_t digest = left;
     for (uint32_t i = 0; left > 0; i++) {
         const char *bytes = request->message->iovecs[i].iov_base;
         size_t size = request->message->iovecs[i].iov_len < left ? request->message->iovecs[i].iov_len : left;
-        if (bytes >= ring->memory && bytes < ring->memory + memory_size) {
+        if (is_buffer(ring, bytes)) {
             uint16_t buffer = (uint16_t)((size_t)(bytes - ring->memory) / ring->options.buffer_size);
             if (ring->buffers[buffer].state != BUFFER_OUT) {
                 world_violation("send on fd %d points into buffer %u, which was given back", request->fd, buffer);
@@ -378,6 +382,14 @@ static size_t message_size(const struct ring_message *message) {
     return size;
 }
 
+static size_t message_copied(const struct ring *ring, const struct ring_message *message) {
+    size_t size = 0;
+    for (uint32_t i = 0; i < message->count; i++) {
+        size += is_buffer(ring, message->iovecs[i].iov_base) ? 0 : message->iovecs[i].iov_len;
+    }
+    return size;
+}
+
 void ring_send(struct ring *ring, struct op *op, int fd, struct ring_message *message, bool zero_copy) {
     world_trace(ring->world, "start  send fd %d, %zu bytes", fd, message_size(message));
     if (message->count < 1 || message->count > RING_SEND_MAX || message_size(message) == 0) {
@@ -389,6 +401,7 @@ void ring_send(struct ring *ring, struct op *op, int fd, struct ring_message *me
     request->zero_copy = zero_copy && ring->features.send_zero_copy;
     request->reads = message_size(message);
     request->digest = send_digest(request);
+    ring->world->copied_bytes += message_copied(ring, message);
 }
 
 void ring_poll(struct ring *ring, struct op *op, int fd, enum ring_poll_events events) {

@@ -64,6 +64,8 @@ struct world {
     uint64_t idle_turns;           /* turns of the ring since then */
     uint64_t idle_completions;     /* completions since then */
     uint64_t requests_started;     /* in all */
+    uint64_t calls;                /* of the kernel at once, in all; without those for the time */
+    uint64_t copied_bytes;         /* sent from elsewhere than the receive buffers, in all */
     uint32_t pipe_size_max;        /* of all pipes that there were */
     void (*explain)(void *holder); /* prints what else is known to stderr, after a violation; NULL: nothing */
     void *holder;
