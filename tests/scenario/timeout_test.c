@@ -105,9 +105,11 @@ Test(timeout, send_stall_spares_a_slow_reader_that_takes_something, .timeout = 3
 
 Test(timeout, max_lifetime_closes_a_busy_session, .timeout = 30) {
     struct moonring moonring;
+    struct peer_listener listener;
     struct pair pair;
-    session_start(&moonring, &pair, "timeouts: {max_lifetime: 700ms}");
-    uint64_t start_ms = deadline_now_ms();
+    moonring_start_web(&moonring, &listener, "timeouts: {max_lifetime: 700ms}", "");
+    uint64_t start_ms = deadline_now_ms(); /* before it is accepted: from then on it counts */
+    pair_open(&pair, moonring.address, &listener);
     for (int round = 0; round < 5; round++) {
         pair_exchange(&pair, 100);
         deadline_pause(100);

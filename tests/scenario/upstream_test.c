@@ -7,11 +7,12 @@
 
 enum { SERVERS = 3 };
 
-/* Three scripted servers, a b c; `keys` are more keys of each. */
+/* Three scripted servers, a b c; `keys` are more keys of each. When one is closed, nobody else shall take its port: the
+ * servers of other tests listen on 127.0.0.1. */
 static void start_with_three(struct moonring *moonring, struct peer_listener servers[SERVERS], const char *balance,
                              const char *keys[SERVERS]) {
     for (size_t index = 0; index < SERVERS; index++) {
-        peer_listen(&servers[index], "127.0.0.1:0");
+        peer_listen(&servers[index], "127.0.0.3:0");
     }
     moonring_start(moonring,
                    "listeners: {web: {bind: '127.0.0.1:0', upstream: pool}}\n"
