@@ -350,6 +350,8 @@ static void read_key(struct apply *apply, struct target target, const struct key
     case KEY_DURATION:
     case KEY_SIZE:
     case KEY_PERCENT:
+    case KEY_RATE:
+    case KEY_BANDWIDTH:
     case KEY_WORD:
     case KEY_TEXT:
     case KEY_NAME:

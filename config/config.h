@@ -93,6 +93,15 @@ struct config_proxy_protocol {
 
 #define CONFIG_NO_UPSTREAM SIZE_MAX
 
+/* What one source of clients, a block of addresses, may do. */
+struct config_source_limits {
+    uint32_t connections_max; /* at one time; 0: off */
+    uint64_t rate_per_hour;   /* sessions that begin; 0: off */
+    uint32_t burst;           /* of these at once; 0: as many as the rate allows in a second, at least 1 */
+    uint32_t prefix_v4;       /* bits of an address that all of a source have in common, 1 to 32 */
+    uint32_t prefix_v6;       /* 1 to 128 */
+};
+
 struct config_listener {
     struct config_place place;
     const char *name;
@@ -104,6 +113,9 @@ struct config_listener {
     struct config_proxy_protocol proxy_protocol;
     struct config_timeouts timeouts;
     uint32_t connections_max; /* 0: off */
+    bool limits_sources;
+    struct config_source_limits per_source; /* when limits_sources is set */
+    uint64_t bandwidth;                     /* bytes a second, of each session and each direction; 0: off */
     struct config_tcp tcp;
     const char *const *allow; /* each a block of IP addresses, or `file:` and the absolute path of a list of them */
     size_t allow_count;

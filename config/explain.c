@@ -102,6 +102,10 @@ static const char *type_name(enum key_type type) {
         return "size";
     case KEY_PERCENT:
         return "percentage";
+    case KEY_RATE:
+        return "rate";
+    case KEY_BANDWIDTH:
+        return "bandwidth";
     case KEY_WORD:
         return "word";
     case KEY_TEXT:
@@ -161,7 +165,9 @@ static void append_default(const struct found *found, struct bytes *out) {
 
 /* "": the type says it all. */
 static const char *field_of_values(const struct key *key) {
-    if (key->type == KEY_INTEGER || key->type == KEY_DURATION || key->type == KEY_SIZE || key->type == KEY_PERCENT) {
+    bool is_pace = key->type == KEY_RATE || key->type == KEY_BANDWIDTH;
+    if (key->type == KEY_INTEGER || key->type == KEY_DURATION || key->type == KEY_SIZE || key->type == KEY_PERCENT ||
+        is_pace) {
         return "range";
     }
     bool is_plain_section = key->type == KEY_MAP || (key->type == KEY_SECTION && key->word == NULL);
@@ -171,6 +177,9 @@ static const char *field_of_values(const struct key *key) {
 static const char *units_of(enum key_type type) {
     if (type == KEY_DURATION) {
         return "us ms s m h d: it must be written";
+    }
+    if (type == KEY_RATE) {
+        return "/s /m /h: it must be written";
     }
     return type == KEY_SIZE ? "B KiB MiB GiB, or KB MB GB: it must be written" : "";
 }

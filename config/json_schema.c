@@ -30,6 +30,8 @@ static const struct {
     {"duration", "^[1-9][0-9]*(us|ms|s|m|h|d)$", "a whole number and a unit: us ms s m h d"},
     {"percent", "^([0-9]|[1-9][0-9]|100)%$", "a whole number from 0% to 100%"},
     {"size", "^[1-9][0-9]*(B|KiB|MiB|GiB|KB|MB|GB)$", "a whole number and a unit: B KiB MiB GiB, or KB MB GB"},
+    {"rate", "^[1-9][0-9]*/[smh]$", "a whole number for each second, minute or hour: /s /m /h"},
+    {"bandwidth", "^[1-9][0-9]*(B|KiB|MiB|GiB|KB|MB|GB)/s$", "a size for each second: 10MiB/s"},
     {"digits", "^(0|[1-9][0-9]*)$", "a whole number in quotes"},
     {"name", "^" NAME "$", "1 to 64 letters, digits, _ - and ., neither - nor . in front"},
     {"listen_address", "^((" IPV4 "|" IPV6 "|):(0|" PORT ")|" UNIX ")$",
@@ -119,6 +121,12 @@ static void write_value(struct json *json, const struct key *key) {
         return;
     case KEY_PERCENT:
         write_form(json, "percent");
+        return;
+    case KEY_RATE:
+        write_form(json, "rate");
+        return;
+    case KEY_BANDWIDTH:
+        write_form(json, "bandwidth");
         return;
     case KEY_WORD:
         write_words(json, key->words);

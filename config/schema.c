@@ -13,6 +13,7 @@
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
+#define HOUR_SECONDS UINT64_C(3600)
 #define CONNECTIONS_MAX 10000000 /* far beyond the descriptors that a process can have */
 
 #define VALUE(record, member) .offset = offsetof(struct record, member), .size = sizeof(((struct record *)NULL)->member)
@@ -203,6 +204,47 @@ static const struct section filter_section = {
     .keys = filter_keys,
 };
 
+static const struct key per_source_keys[] = {
+    {.name = "max_connections",
+     .type = KEY_INTEGER,
+     VALUE(config_listener, per_source.connections_max),
+     .min = 1,
+     .max = CONNECTIONS_MAX,
+     OFF,
+     .fallback = "off",
+     .help = "sessions of one source at one time"},
+    {.name = "rate",
+     .type = KEY_RATE,
+     VALUE(config_listener, per_source.rate_per_hour),
+     .min = 1,
+     .max = 1000000 * HOUR_SECONDS,
+     OFF,
+     .fallback = "off",
+     .help = "sessions that one source may begin in a while"},
+    {.name = "burst",
+     .type = KEY_INTEGER,
+     VALUE(config_listener, per_source.burst),
+     .min = 1,
+     .max = 1000000,
+     .help = "of these at once, after a while with fewer; when left out, as many as the rate allows in a second"},
+    {.name = "prefix_v4",
+     .type = KEY_INTEGER,
+     VALUE(config_listener, per_source.prefix_v4),
+     .min = 1,
+     .max = 32,
+     .fallback = "32",
+     .help = "IPv4 clients whose addresses have so many bits in common are one source"},
+    {.name = "prefix_v6",
+     .type = KEY_INTEGER,
+     VALUE(config_listener, per_source.prefix_v6),
+     .min = 1,
+     .max = 128,
+     .fallback = "64",
+     .help = "the same for IPv6, where a single client usually has a whole /64"},
+    {.name = NULL},
+};
+static const struct section per_source_section = {.keys = per_source_keys};
+
 static const struct key limits_keys[] = {
     {.name = "max_connections",
      .type = KEY_INTEGER,
@@ -212,6 +254,22 @@ static const struct key limits_keys[] = {
      OFF,
      .fallback = "off",
      .help = "sessions of this listener at one time; when it is reached, clients wait in the kernel's queue"},
+    {.name = "bandwidth",
+     .type = KEY_BANDWIDTH,
+     VALUE(config_listener, bandwidth),
+     .min = 1,
+     .max = 1000 * UINT64_C(1000000000),
+     OFF,
+     .fallback = "off",
+     .help = "bytes a second of each session, in each direction; a filter may set another with `conn:limit`"},
+    {.name = "per_source",
+     .type = KEY_SECTION,
+     .section = &per_source_section,
+     VALUE(config_listener, limits_sources),
+     OFF,
+     .fallback = "off",
+     .help = "what the clients of one address, or of one block of addresses, may do; who goes beyond that is reset. "
+             "Clients of unix sockets are not counted"},
     {.name = NULL},
 };
 static const struct section limits_section = {.keys = limits_keys};

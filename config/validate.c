@@ -131,6 +131,23 @@ static void check_trusted(struct apply *apply, const struct config_listener *lis
     }
 }
 
+/* What is written there should have an effect. */
+static void check_source_limits(struct apply *apply, const struct config_listener *listener, const struct node *node) {
+    const struct node_entry *entry = node_entry(node_child(node, "limits"), "per_source");
+    if (entry == NULL || entry->value->kind != NODE_MAP) {
+        return;
+    }
+    const struct node_entry *burst = node_entry(entry->value, "burst");
+    bool has_rate = node_entry(entry->value, "rate") != NULL;
+    if (node_entry(entry->value, "max_connections") == NULL && !has_rate) {
+        findings_add(apply->findings, CODE_NO_LIMIT, entry->key->span, "give it max_connections or a rate",
+                     "per_source of listener %s limits nothing", findings_quote(apply->findings, listener->name));
+    } else if (burst != NULL && !has_rate) {
+        findings_add(apply->findings, CODE_NO_LIMIT, burst->key->span, "add \"rate\": 50/s, say",
+                     "burst of listener %s has no rate", findings_quote(apply->findings, listener->name));
+    }
+}
+
 static void check_listener(struct apply *apply, const struct node *tree, const struct config_listener *listener,
                            const struct node *node) {
     const struct node *binds = node_child(node, "bind");
@@ -143,6 +160,7 @@ static void check_listener(struct apply *apply, const struct node *tree, const s
     }
     check_filter_names(apply, listener, node_child(node, "filters"));
     check_trusted(apply, listener, node_entry(node, "proxy_protocol"));
+    check_source_limits(apply, listener, node);
 }
 
 /* ---- upstreams ---- */

@@ -157,6 +157,25 @@ static bool read_percent(const struct key *key, const char *text, void *record, 
     return true;
 }
 
+/* Something for each second: of events, or of bytes. */
+static bool read_pace(const struct key *key, const char *text, void *record, struct value_problem *problem) {
+    uint64_t value;
+    struct error error;
+    enum code code = key->type == KEY_RATE ? CODE_RATE : CODE_BANDWIDTH;
+    bool parsed =
+        key->type == KEY_RATE ? units_parse_rate(text, &value, &error) : units_parse_bandwidth(text, &value, &error);
+    if (!parsed) {
+        return problem_from(problem, code, &error);
+    }
+    if (value < key->min || value > key->max) {
+        problem->code = code;
+        error_set(&problem->message, "%.64s is out of range", text);
+        return problem_hint_type(problem, key);
+    }
+    schema_store(key, record, value);
+    return true;
+}
+
 static bool read_word(const struct key *key, const char *text, void *record, struct value_problem *problem) {
     struct nearest nearest;
     nearest_init(&nearest, text);
@@ -501,6 +520,9 @@ bool value_read(const struct value_reader *reader, const struct key *key, const 
         return read_size(key, text, record, problem);
     case KEY_PERCENT:
         return read_percent(key, text, record, problem);
+    case KEY_RATE:
+    case KEY_BANDWIDTH:
+        return read_pace(key, text, record, problem);
     case KEY_WORD:
         return read_word(key, text, record, problem);
     case KEY_TEXT:
@@ -572,9 +594,10 @@ static void write_duration(const struct key *key, uint64_t value, struct bytes *
     bytes_append_text(out, text);
 }
 
-static void write_size(uint64_t value, struct bytes *out) {
+/* Sizes, rates and bandwidths. */
+static void write_number(size_t (*format)(uint64_t, char *, size_t), uint64_t value, struct bytes *out) {
     char text[32];
-    units_format_size(value, text, sizeof(text));
+    format(value, text, sizeof(text));
     bytes_append_text(out, text);
 }
 
@@ -591,7 +614,13 @@ static void write_value(const struct key *key, const void *record, const struct 
         write_duration(key, schema_load(key, record), out);
         return;
     case KEY_SIZE:
-        write_size(schema_load(key, record), out);
+        write_number(units_format_size, schema_load(key, record), out);
+        return;
+    case KEY_RATE:
+        write_number(units_format_rate, schema_load(key, record), out);
+        return;
+    case KEY_BANDWIDTH:
+        write_number(units_format_bandwidth, schema_load(key, record), out);
         return;
     case KEY_PERCENT:
         bytes_printf(out, "%llu%%", (unsigned long long)schema_load(key, record));
@@ -656,7 +685,10 @@ static void describe_range(const struct key *key, struct bytes *out) {
     }
     char min[32];
     char max[32];
-    size_t (*format)(uint64_t, char *, size_t) = key->type == KEY_SIZE ? units_format_size : units_format_duration;
+    size_t (*format)(uint64_t, char *, size_t) = key->type == KEY_SIZE        ? units_format_size
+                                                 : key->type == KEY_RATE      ? units_format_rate
+                                                 : key->type == KEY_BANDWIDTH ? units_format_bandwidth
+                                                                              : units_format_duration;
     format(key->min, min, sizeof(min));
     format(key->max, max, sizeof(max));
     bytes_printf(out, "%s to %s", min, max);
@@ -677,6 +709,8 @@ static void describe_type(const struct key *key, struct bytes *out) {
     case KEY_INTEGER:
     case KEY_DURATION:
     case KEY_SIZE:
+    case KEY_RATE:
+    case KEY_BANDWIDTH:
         describe_range(key, out);
         return;
     case KEY_PERCENT:

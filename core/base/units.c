@@ -135,6 +135,17 @@ bool units_parse_rate(const char *text, uint64_t *per_hour, struct error *error)
     return true;
 }
 
+bool units_parse_bandwidth(const char *text, uint64_t *bytes_per_second, struct error *error) {
+    char size[32] = "";
+    struct error ignored;
+    size_t length = strlen(text);
+    if (length > 2 && length - 2 < sizeof(size) && strcmp(text + length - 2, "/s") == 0) {
+        memcpy(size, text, length - 2);
+    }
+    return units_parse_size(size, bytes_per_second, &ignored) ||
+           error_set(error, "\"%.64s\" is not a bandwidth: write a size for each second, like 10MiB/s", text);
+}
+
 bool units_parse_percent(const char *text, uint64_t *percent, struct error *error) {
     uint64_t number;
     const char *end = number_read(text, &number);
@@ -166,4 +177,15 @@ size_t units_format_duration(uint64_t microseconds, char *text, size_t text_size
 
 size_t units_format_size(uint64_t bytes, char *text, size_t text_size) {
     return units_format(size_units, bytes, text, text_size);
+}
+
+size_t units_format_rate(uint64_t per_hour, char *text, size_t text_size) {
+    return units_format(rate_units, per_hour, text, text_size);
+}
+
+size_t units_format_bandwidth(uint64_t bytes_per_second, char *text, size_t text_size) {
+    char size[32];
+    units_format_size(bytes_per_second, size, sizeof(size));
+    snprintf(text, text_size, "%s/s", size);
+    return strlen(text);
 }

@@ -18,11 +18,15 @@ bool units_parse_duration(const char *text, uint64_t *microseconds, struct error
 bool units_parse_size(const char *text, uint64_t *bytes, struct error *error);
 /* `50/s`, `10/m`, `1/h` -> events per hour. */
 bool units_parse_rate(const char *text, uint64_t *per_hour, struct error *error);
+/* `10MiB/s` -> bytes a second: a size as units_parse_size reads it. */
+bool units_parse_bandwidth(const char *text, uint64_t *bytes_per_second, struct error *error);
 /* `50%` -> 50, 0 to 100. */
 bool units_parse_percent(const char *text, uint64_t *percent, struct error *error);
 
 /* The shortest exact spelling that the parsers read: 600000000 -> `10m`, 65536 -> `64KiB`. */
 size_t units_format_duration(uint64_t microseconds, char *text, size_t text_size);
 size_t units_format_size(uint64_t bytes, char *text, size_t text_size);
+size_t units_format_rate(uint64_t per_hour, char *text, size_t text_size);
+size_t units_format_bandwidth(uint64_t bytes_per_second, char *text, size_t text_size);
 
 #endif

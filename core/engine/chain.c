@@ -24,14 +24,14 @@ static void chain_init(struct chain *chain, struct session *session, const struc
     *chain = (struct chain){.session = session, .quota = UINT64_MAX, .timeouts = session->settings->timeouts};
     link_init(&chain->link);
     link_init(&chain->written);
-    chain->is_filtered[FROM_CLIENT] = true; /* until it is known where the session goes, its bytes wait in a stage */
-    chain->is_filtered[FROM_SERVER] = true;
     chain->count = (uint32_t)list->count;
+    chain->is_filtered[FROM_CLIENT] = chain->count > 0; /* until it is known where it goes, its bytes wait in a stage */
+    chain->is_filtered[FROM_SERVER] = chain->count > 0;
     for (size_t i = 0; i < list->count; i++) {
         filter_session_init(&chain->sessions[i], chain, list->filters[i]);
     }
     for (enum direction direction = FROM_CLIENT; direction <= FROM_SERVER; direction++) {
-        limit_set(&chain->limits[direction], 0, 0);
+        limit_set(&chain->limits[direction], session->settings->bandwidth, session->engine->now_us);
     }
 }
 
@@ -49,7 +49,10 @@ void chain_retire(struct filter_session *filter_session) {
 }
 
 bool chain_open(struct session *session) {
-    const struct filter_list *list = &session->settings->epoch->filter_lists[session->settings->index];
+    static const struct filter_list nobody = {.count = 0};
+    const struct settings *settings = session->settings;
+    const struct filter_list *list =
+        settings_have_filters(settings) ? &settings->epoch->filter_lists[settings->index] : &nobody;
     struct chain *chain = malloc(sizeof *chain + list->count * sizeof chain->sessions[0]);
     if (chain == NULL) {
         return false;
@@ -241,15 +244,22 @@ struct queue *chain_incoming(struct chain *chain, enum direction direction) {
 
 void chain_count(struct chain *chain, enum direction direction, size_t size) {
     limit_spend(&chain->limits[direction], size);
+    if (!chain->is_filtered[direction]) {
+        return;
+    }
     struct stage *first = &chain_at(chain, direction, 0)->stages[direction];
-    if (chain->is_filtered[direction] && first->passed_end) {
+    if (first->passed_end) {
         chain_discard(chain, first);
-    } else if (chain->is_filtered[direction]) {
+    } else {
         stage_came(first, chain_engine(chain)->now_us);
     }
 }
 
 void chain_source_over(struct chain *chain, enum direction direction) {
+    if (chain->count == 0) {
+        chain_flow(chain, direction)->complete = true;
+        return;
+    }
     chain_at(chain, direction, 0)->stages[direction].ended = true;
 }
 

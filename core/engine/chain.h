@@ -4,8 +4,8 @@
  *     |                       '-- CONNECT_FAILED --'         |            client <- a <- b <- c <- server
  *     '-- a filter serves --> SERVE -------------------------+--> CLOSED: the last hooks, when the session is closed
  *
- * A session without filters has no chain. A chain whose filters have no byte hook in a direction leaves that direction
- * to the flow (is_filtered false): the bytes go the same way as without filters. */
+ * A session without filters and without a bound on its pace has no chain. A chain whose filters have no byte hook in a
+ * direction leaves that direction to the flow (is_filtered false): the bytes go the same way as without filters. */
 #ifndef MOONRING_ENGINE_CHAIN_H
 #define MOONRING_ENGINE_CHAIN_H
 

@@ -51,6 +51,11 @@ static inline bool settings_have_filters(const struct settings *settings) {
     return lists != NULL && lists[settings->index].count > 0;
 }
 
+/* What a session's bytes meet on their way: filters, or a bound on their pace. */
+static inline bool settings_have_chain(const struct settings *settings) {
+    return settings->bandwidth != 0 || settings_have_filters(settings);
+}
+
 /* Any thread. */
 static inline uint64_t epoch_users(const struct epoch *epoch) {
     return atomic_load_explicit(&epoch->users, memory_order_relaxed);

@@ -36,6 +36,8 @@ const char *close_reason_name(enum close_reason reason) {
         return "timeout_lifetime";
     case CLOSE_DENIED:
         return "denied";
+    case CLOSE_LIMIT_SOURCE:
+        return "limit_source";
     case CLOSE_NO_SERVER:
         return "no_server";
     case CLOSE_UPSTREAM_FULL:
@@ -78,6 +80,7 @@ const char *close_reason_ended_by(enum close_reason reason) {
     case CLOSE_TIMEOUT_SEND_STALL:
     case CLOSE_TIMEOUT_LIFETIME:
     case CLOSE_DENIED:
+    case CLOSE_LIMIT_SOURCE:
     case CLOSE_NO_SERVER:
     case CLOSE_UPSTREAM_FULL:
     case CLOSE_SERVER_DOWN:

@@ -20,6 +20,7 @@ enum close_reason {
     CLOSE_TIMEOUT_SEND_STALL,
     CLOSE_TIMEOUT_LIFETIME,
     CLOSE_DENIED,        /* allow and deny of the listener keep the client out */
+    CLOSE_LIMIT_SOURCE,  /* limits.per_source */
     CLOSE_NO_SERVER,     /* every try failed */
     CLOSE_UPSTREAM_FULL, /* every server has its max_connections */
     CLOSE_SERVER_DOWN,   /* its server went down, and on_server_down is reset */

@@ -3,6 +3,7 @@
 #include "base/admission.h"
 #include "base/log.h"
 #include "engine/chain.h"
+#include "engine/sources.h"
 #include "engine/tally.h"
 
 #include <errno.h>
@@ -35,7 +36,7 @@ static bool session_has_filters(const struct session *session) {
 static bool session_wants_peer(const struct session *session) {
     const struct settings *settings = session->settings;
     bool sends_header = settings->upstream != NULL && settings->upstream->proxy_version != 0;
-    bool judges = settings->admission != NULL || settings->proxy_versions != 0;
+    bool judges = settings_judge(settings) || settings->proxy_versions != 0;
     return settings->epoch->access_log != NULL || judges || sends_header || session_has_filters(session);
 }
 
@@ -90,24 +91,44 @@ static void session_ask_filters(struct session *session) {
     session_hurry(session);
 }
 
-/* Rules are about IP addresses: who may connect to a unix socket is a matter of its file's mode. A client that was gone
- * before it could be asked has no address, and nothing to be let in for. */
-static bool session_is_denied(const struct session *session) {
+/* Rules and limits are about IP addresses: who may connect to a unix socket is a matter of its file's mode. A client
+ * that was gone before it could be asked has no address, and nothing to be let in for. */
+static bool session_passes_rules(const struct session *session, const struct cidr_ip *ip) {
     const struct admission *admission = session->settings->admission;
-    if (admission == NULL) {
-        return false;
+    return admission == NULL || (ip != NULL && admission_allows(admission, ip));
+}
+
+static bool session_passes_limits(struct session *session, const struct cidr_ip *ip) {
+    const struct settings *settings = session->settings;
+    return settings->sources == NULL || ip == NULL ||
+           sources_enter(settings->sources, settings->per_source, ip, session->engine->now_us, &session->source);
+}
+
+static bool session_is_let_in(struct session *session) {
+    if (!settings_judge(session->settings)) {
+        return true;
     }
     struct address address;
     struct cidr_ip ip;
     session_peer(session, &address);
-    return !address_is_unix(&address) && !(cidr_ip_of(&ip, &address) && admission_allows(admission, &ip));
+    if (address_is_unix(&address)) {
+        return true;
+    }
+    const struct cidr_ip *known = cidr_ip_of(&ip, &address) ? &ip : NULL;
+    bool allowed = session_passes_rules(session, known);
+    if (!allowed || !session_passes_limits(session, known)) {
+        session_reset(session, allowed ? CLOSE_LIMIT_SOURCE : CLOSE_DENIED);
+        return false;
+    }
+    return true;
 }
 
 /* It is known who the client is: from here on it is judged, and served, as if it had connected just now. */
 static void session_admit(struct session *session) {
-    if (session_is_denied(session)) {
-        session_reset(session, CLOSE_DENIED);
-    } else if (session_has_filters(session)) {
+    if (!session_is_let_in(session)) {
+        return;
+    }
+    if (settings_have_chain(session->settings)) {
         session_ask_filters(session);
     } else {
         session_connect(session);
@@ -967,6 +988,12 @@ static void endpoint_close(struct endpoint *endpoint) {
     endpoint->fd = -1;
 }
 
+static void session_leave_source(struct session *session) {
+    if (session->source != SOURCE_NONE) {
+        sources_leave(session->settings->sources, session->source, session->engine->now_us);
+    }
+}
+
 /* The last hooks of its filters may still wait: neither peers nor servers wait for these. */
 static void session_disconnect(struct session *session) {
     flow_finish(&session->from_client);
@@ -974,6 +1001,7 @@ static void session_disconnect(struct session *session) {
     endpoint_close(&session->client_end);
     endpoint_close(&session->server_end);
     session_leave_server(session);
+    session_leave_source(session);
     session->disconnected = true;
 }
 

@@ -35,8 +35,10 @@ void settings_init(struct settings *settings, const struct config_listener *list
         .tcp = settings_tcp(&listener->tcp),
         .upstream = has_upstream ? &upstreams[listener->upstream] : NULL,
         .upstream_index = has_upstream ? listener->upstream : 0,
+        .bandwidth = listener->bandwidth,
         .admission = listener->admission,
         .trusted = listener->proxy_protocol.trusted_admission,
         .proxy_versions = settings_proxy_versions(&listener->proxy_protocol),
+        .per_source = &listener->per_source,
     };
 }

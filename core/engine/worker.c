@@ -313,7 +313,7 @@ void worker_close_sessions(struct worker *worker) {
 void worker_close_filtered(struct worker *worker, const struct epoch *epoch, enum close_reason reason) {
     list_for_each (link, &worker->engine.sessions) {
         struct session *session = container_of(link, struct session, link);
-        if (session->settings->epoch == epoch && session->chain != NULL) {
+        if (session->settings->epoch == epoch && session->chain != NULL && session->chain->count > 0) {
             session_close(session, reason);
         }
     }

@@ -143,6 +143,9 @@ static bool part_make_epoch(struct generation_part *part, struct generation *gen
     if (part->epoch == NULL) {
         return false;
     }
+    for (size_t i = 0; i < config->listeners_count; i++) {
+        part->epoch->settings[i].sources = limiters_sources(&generation->limiters, i);
+    }
     part->epoch->generation = generation;
     part->epoch->access_log = part->access_queue;
     return part_take_tallies(part, generation);
@@ -186,6 +189,8 @@ static bool generation_make(struct generation *generation, const struct generati
         return false;
     }
     return (generation_make_listeners(generation, before, options->process) &&
+            limiters_take(&generation->limiters, generation->config, before == NULL ? NULL : &before->limiters,
+                          before == NULL ? NULL : before->config) &&
             generation_make_parts(generation, before)) ||
            report_say(report, "no memory for the listeners");
 }
@@ -261,6 +266,7 @@ void generation_destroy(struct generation *generation) {
     for (size_t i = 0; generation->listeners != NULL && i < generation->config->listeners_count; i++) {
         listener_drop(generation->listeners[i]);
     }
+    limiters_drop(&generation->limiters);
     upstreams_destroy(generation->upstreams, generation->config->upstreams_count);
     link_remove(&generation->link);
     if (generation->access_log != NULL) {

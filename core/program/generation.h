@@ -11,6 +11,7 @@
 #include "engine/listener.h"
 #include "engine/worker.h"
 #include "program/held_config.h"
+#include "program/limiters.h"
 #include "program/logs.h"
 #include "program/scripts.h"
 
@@ -36,6 +37,7 @@ struct generation {
     const struct config *config;   /* the held one */
     struct upstream *upstreams;    /* ours */
     struct listener **listeners;   /* each counted: one listener lives as long as some generation has its name */
+    struct limiters limiters;      /* of the listeners */
     struct generation_part *parts; /* ours; one for each worker */
     uint32_t workers;
     struct held_log *access_log; /* counted; NULL: off */

@@ -181,6 +181,47 @@ static void write_upstreams(const struct generation *generation, struct expositi
     free(views);
 }
 
+/* --- sources: of listeners with limits.per_source ----------------------------------------------------------------- */
+
+struct sources_metric {
+    const char *name;
+    const char *type;
+    uint64_t (*read)(const struct sources *sources);
+    const char *help;
+};
+
+static uint64_t sources_known(const struct sources *sources) {
+    return sources_count(sources);
+}
+
+static uint64_t sources_max(const struct sources *sources) {
+    (void)sources;
+    return SOURCES_MAX;
+}
+
+static const struct sources_metric sources_metrics[] = {
+    {"moonring_listener_sources", "gauge", sources_known, "Sources that limits.per_source remembers."},
+    {"moonring_listener_sources_max", "gauge", sources_max, "Sources that it can remember."},
+    {"moonring_listener_source_refused_total", "counter", sources_refused, "Clients that limits.per_source refused."},
+    {"moonring_listener_source_uncounted_total", "counter", sources_uncounted,
+     "Clients that were let in without being counted: there were too many sources."},
+};
+
+static void write_sources(const struct generation *generation, struct exposition *page) {
+    for (size_t i = 0; i < sizeof sources_metrics / sizeof sources_metrics[0]; i++) {
+        const struct sources_metric *metric = &sources_metrics[i];
+        exposition_family(page, metric->name, metric->type, metric->help);
+        for (size_t j = 0; j < generation->config->listeners_count; j++) {
+            const struct sources *sources = limiters_sources(&generation->limiters, j);
+            if (sources != NULL) {
+                exposition_sample(page, "");
+                exposition_label(page, "listener", generation->listeners[j]->name);
+                exposition_integer(page, metric->read(sources));
+            }
+        }
+    }
+}
+
 /* --- servers ---------------------------------------------------------------------------------------------------- */
 
 struct server_metric {
@@ -320,6 +361,7 @@ void metrics_write(struct program *program, struct bytes *out) {
     write_workers(program, &page);
     write_listeners(program->generation, &page);
     write_upstreams(program->generation, &page);
+    write_sources(program->generation, &page);
     write_servers(program->generation, &page);
     write_reloads(program, &page);
     pthread_mutex_unlock(&program->view_lock);

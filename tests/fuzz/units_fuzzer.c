@@ -45,7 +45,25 @@ static void try_others(const char *text) {
     if (units_parse_percent(text, &value, &error)) {
         check(value <= 100);
     }
-    if (!units_parse_rate(text, &value, &error)) {
+}
+
+static void try_paces(const char *text) {
+    struct error error;
+    uint64_t value;
+    uint64_t again;
+    char written[64];
+    if (units_parse_rate(text, &value, &error)) {
+        units_format_rate(value, written, sizeof(written));
+        check(units_parse_rate(written, &again, &error));
+        check(value == again);
+    } else {
+        check(error.text[0] != 0);
+    }
+    if (units_parse_bandwidth(text, &value, &error)) {
+        units_format_bandwidth(value, written, sizeof(written));
+        check(units_parse_bandwidth(written, &again, &error));
+        check(value == again);
+    } else {
         check(error.text[0] != 0);
     }
 }
@@ -85,6 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size) {
     try_duration(text);
     try_size(text);
     try_others(text);
+    try_paces(text);
     try_address(text);
     try_host(text);
     return 0;

@@ -159,3 +159,132 @@ Test(access, changes_with_a_file_of_addresses_that_is_watched, .timeout = 30) {
     expect_denied(&moonring, &listener, "127.6.6.7");
     moonring_stop(&moonring);
 }
+
+/* --- limits of each source --------------------------------------------------------------------------------------- */
+
+static void open_from(struct pair *pair, const struct moonring *moonring, const struct peer_listener *listener,
+                      const char *ip) {
+    connect_from(&pair->client, ip, moonring->address);
+    pair_accept(pair, listener);
+    pair_exchange(pair, 100);
+}
+
+static void expect_over_limit(struct moonring *moonring, const struct peer_listener *listener, const char *ip) {
+    expect_reset_from(ip, moonring->address);
+    moonring_expect_session(moonring, "tries=0 reason=limit_source ended_by=moonring");
+    cr_assert(!peer_listener_has_client(listener, 0), "the server heard of %s", ip);
+}
+
+Test(access, of_a_source_is_bounded_by_its_sessions, .timeout = 30) {
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct pair first, second, other;
+    moonring_start_web(&moonring, &listener, "limits: {per_source: {max_connections: 2}}", "process: {workers: 2}\n");
+    open_from(&first, &moonring, &listener, "127.1.0.1");
+    open_from(&second, &moonring, &listener, "127.1.0.1");
+    expect_over_limit(&moonring, &listener, "127.1.0.1");
+    open_from(&other, &moonring, &listener, "127.1.0.2");
+    pair_close(&first);
+    moonring_expect_session(&moonring, "reason=client_fin");
+    moonring_wait_counter_is(&moonring, "moonring_listener_sessions_active", 2);
+    open_from(&first, &moonring, &listener, "127.1.0.1");
+    expect_over_limit(&moonring, &listener, "127.1.0.1");
+    const char *report = moonring_report(&moonring);
+    cr_expect_eq(report_counter(report, "moonring_listener_sources"), 2);
+    cr_expect_eq(report_counter(report, "moonring_listener_source_refused_total"), 2);
+    pair_close(&first);
+    pair_close(&second);
+    pair_close(&other);
+    moonring_wait_counter_is(&moonring, "moonring_listener_sources", 0);
+    moonring_stop(&moonring);
+}
+
+Test(access, of_a_block_of_addresses_is_that_of_one_source, .timeout = 30) {
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct pair first, second;
+    moonring_start_web(&moonring, &listener, "limits: {per_source: {max_connections: 1, prefix_v4: 16}}", "");
+    open_from(&first, &moonring, &listener, "127.1.0.1");
+    expect_over_limit(&moonring, &listener, "127.1.255.255");
+    open_from(&second, &moonring, &listener, "127.2.0.1");
+    pair_close(&first);
+    pair_close(&second);
+    moonring_stop(&moonring);
+}
+
+/* An hour is longer than any test: none of the burst comes back. */
+Test(access, of_a_source_is_bounded_by_its_rate_on_all_workers_together, .timeout = 30) {
+    struct moonring moonring;
+    struct peer_listener listener;
+    moonring_start_web(&moonring, &listener, "limits: {per_source: {rate: 1/h, burst: 5}}", "process: {workers: 2}\n");
+    for (int session = 0; session < 5; session++) {
+        expect_served(&moonring, &listener, "127.1.0.1");
+        moonring_expect_session(&moonring, "reason=client_fin");
+    }
+    expect_over_limit(&moonring, &listener, "127.1.0.1");
+    expect_served(&moonring, &listener, "127.1.0.2");
+    moonring_stop(&moonring);
+}
+
+/* The table goes by the address: a new name does not let anybody in again. */
+Test(access, of_a_source_is_remembered_over_reloads_which_may_change_its_limits, .timeout = 30) {
+    static const char *const yaml = "listeners: {%s: {bind: '%s', upstream: '%s', limits: {per_source: %s}}}\n";
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct pair first, second;
+    char address[ADDRESS_TEXT_MAX];
+    peer_listen(&listener, "127.0.0.1:0");
+    snprintf(address, sizeof(address), "127.0.0.1:%u", peer_free_port());
+    moonring_start(&moonring, yaml, "web", address, listener.address, "{max_connections: 1, rate: 1/h, burst: 2}");
+    open_from(&first, &moonring, &listener, "127.1.0.1");
+    expect_over_limit(&moonring, &listener, "127.1.0.1");
+    moonring_reload(&moonring, yaml, "renamed", address, listener.address, "{max_connections: 2, rate: 1/h, burst: 2}");
+    open_from(&second, &moonring, &listener, "127.1.0.1");
+    pair_close(&second);
+    moonring_expect_session(&moonring, "reason=client_fin");
+    expect_over_limit(&moonring, &listener, "127.1.0.1"); /* the burst is used up */
+    moonring_reload(&moonring, yaml, "renamed", address, listener.address, "{max_connections: 2}");
+    open_from(&second, &moonring, &listener, "127.1.0.1");
+    expect_over_limit(&moonring, &listener, "127.1.0.1");
+    moonring_reload(&moonring, yaml, "renamed", address, listener.address, "off");
+    expect_served(&moonring, &listener, "127.1.0.1");
+    pair_exchange(&first, 1000);
+    pair_close(&first);
+    pair_close(&second);
+    moonring_stop(&moonring);
+}
+
+/* --- bandwidth -----------------------------------------------------------------------------------------------------
+ */
+
+enum { BANDWIDTH_SENT = 1 << 20 };
+
+/* Sends 1 MiB each way and returns the milliseconds that it took. */
+static uint64_t exchange_ms(const struct moonring *moonring, const struct peer_listener *listener) {
+    struct pair pair;
+    pair_open(&pair, moonring->address, listener);
+    uint64_t begin_ms = deadline_now_ms();
+    struct transfer transfers[] = {{.peer = &pair.client, .send = BANDWIDTH_SENT, .expect = BANDWIDTH_SENT},
+                                   {.peer = &pair.server, .send = BANDWIDTH_SENT, .expect = BANDWIDTH_SENT}};
+    transfers_run(transfers, 2);
+    uint64_t took_ms = deadline_now_ms() - begin_ms;
+    pair_close(&pair);
+    return took_ms;
+}
+
+/* That it is not slower than that, the simulator and the limit's own tests see to: here the machine may be slow. */
+Test(access, to_bandwidth_is_bounded_for_each_session_and_each_direction, .timeout = 30) {
+    static const char *const yaml = "listeners: {web: {bind: '%s', upstream: '%s', limits: {bandwidth: %s}}}\n";
+    struct moonring moonring;
+    struct peer_listener listener;
+    char address[ADDRESS_TEXT_MAX];
+    peer_listen(&listener, "127.0.0.1:0");
+    snprintf(address, sizeof(address), "127.0.0.1:%u", peer_free_port());
+    moonring_start(&moonring, yaml, address, listener.address, "1MiB/s");
+    uint64_t took_ms = exchange_ms(&moonring, &listener);
+    cr_expect_geq(took_ms, 1000 - 1000 / 8 - 1000 / 40 - 1, "it took %lu ms", took_ms); /* less what comes at once */
+    moonring_reload(&moonring, yaml, address, listener.address, "4MiB/s");
+    took_ms = exchange_ms(&moonring, &listener);
+    cr_expect_geq(took_ms, 250 - 1000 / 8 - 1000 / 40 - 1, "it took %lu ms", took_ms);
+    moonring_stop(&moonring);
+}

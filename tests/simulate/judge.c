@@ -309,6 +309,11 @@ static void judge_reason(const struct judge *judge, const struct config_listener
             judge_refuse_reason(client, reason, "no server has a limit");
         }
         break;
+    case CLOSE_LIMIT_SOURCE:
+        if (!listener->limits_sources) {
+            judge_refuse_reason(client, reason, "its listener has no such limit");
+        }
+        break;
     case CLOSE_DENIED:
         break; /* judge_admission has looked into it */
     case CLOSE_PROXY_HEADER:
@@ -365,6 +370,19 @@ static void judge_pair(struct judge *judge, const struct config_listener *listen
     judge_stuck(judge, client->partner);
 }
 
+/* A session had the time for its bytes. What may come at once: an eighth of a second's, and what is worth a receive. */
+static void judge_bandwidth(const struct config_listener *listener, const struct access_record *record) {
+    const uint64_t bytes[] = {record->from_client_bytes, record->from_server_bytes};
+    uint64_t rate = listener->bandwidth;
+    uint64_t most = rate * ((uint64_t)record->duration_us / 1000 + 1) / 1000 + rate / 8 + rate / 40 + 1;
+    for (int i = 0; i < 2 && rate > 0; i++) {
+        if (bytes[i] > most) {
+            world_violation("a session received %" PRIu64 " bytes from one side within %.3f s at %" PRIu64 " a second",
+                            bytes[i], (double)record->duration_us / 1e6, rate);
+        }
+    }
+}
+
 /* Nobody heard a byte of the client: were its bytes taken at all? */
 static void judge_unpaired(const struct judge *judge, const struct actor *client, const struct access_record *record,
                            enum close_reason reason) {
@@ -401,7 +419,8 @@ void judge_record(struct judge *judge, const struct access_record *record) {
         return;
     }
     judge_refuse_late(judge, "max_lifetime", judge_started_ns(judge, record), listener->timeouts.max_lifetime_ms);
-    if (record->connect_us < 0 && reason != CLOSE_DENIED) {
+    bool is_let_in = reason != CLOSE_DENIED && reason != CLOSE_LIMIT_SOURCE;
+    if (record->connect_us < 0 && is_let_in) {
         judge_connecting(judge, listener, record);
     }
     if (!address_parse(&address, record->client, false, &error) || address_is_unix(&address)) {
@@ -413,6 +432,7 @@ void judge_record(struct judge *judge, const struct access_record *record) {
     }
     judge_verdict(client, reason);
     judge_admission(listener, client, reason);
+    judge_bandwidth(listener, record);
     judge_reason(judge, listener, client, record, reason);
     if (client->partner != NULL) {
         judge_verdict(client->partner, reason);

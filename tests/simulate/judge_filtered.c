@@ -387,6 +387,7 @@ static void judge_reason(const struct judge *judge, const struct passage *passag
         refuse_unless(record->connect_us < 0, passage, reason, "it was connected");
         break;
     case CLOSE_DENIED:
+    case CLOSE_LIMIT_SOURCE:
         refuse_unless(false, passage, reason, "it has met a filter");
         break;
     case CLOSE_PROXY_HEADER:

@@ -203,6 +203,18 @@ static void rules_draw(struct rules *rules, struct random *random) {
     admission_init(&rules->admission, true, rules->items, count, rules->turns);
 }
 
+/* Few enough for eight neighbours to meet the bounds. */
+static void source_limits_draw(struct config_listener *listener, struct random *random) {
+    listener->limits_sources = true;
+    listener->per_source = (struct config_source_limits){
+        .connections_max = random_chance(random, 700) ? (uint32_t)random_scaled(random, 20) : 0,
+        .rate_per_hour = random_chance(random, 500) ? 3600 * random_scaled(random, 50) : 0,
+        .burst = random_chance(random, 500) ? (uint32_t)random_scaled(random, 20) : 0,
+        .prefix_v4 = (uint32_t)random_between(random, 28, 32),
+        .prefix_v6 = 64,
+    };
+}
+
 /* Apart from the rest, too. */
 static void scene_draw_rules(struct scene *scene) {
     struct random random;
@@ -211,6 +223,12 @@ static void scene_draw_rules(struct scene *scene) {
         if (random_chance(&random, 100)) {
             rules_draw(&scene->rules[i], &random);
             scene->listeners[i].admission = &scene->rules[i].admission;
+        }
+        if (random_chance(&random, 100)) {
+            source_limits_draw(&scene->listeners[i], &random);
+        }
+        if (random_chance(&random, 100)) {
+            scene->listeners[i].bandwidth = 1024 * random_scaled(&random, 10 * 1024);
         }
     }
 }

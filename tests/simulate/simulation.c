@@ -1,6 +1,7 @@
 #include "simulation.h"
 
 #include "engine/session.h"
+#include "engine/sources.h"
 #include "engine/worker.h"
 #include "judge.h"
 #include "recorder.h"
@@ -25,6 +26,7 @@ struct simulation {
     struct upstream upstreams[SCENE_UPSTREAMS_MAX];
     struct epoch *epoch;
     struct listener listeners[SCENE_LISTENERS_MAX];
+    struct sources *sources[SCENE_LISTENERS_MAX]; /* ours; NULL: it has no limits for them */
     struct quota process;
     struct access_log records;
     struct worker worker;
@@ -195,6 +197,13 @@ static void worker_open(struct simulation *simulation) {
         epoch_create(scene->listeners, scene->listeners_count, simulation->upstreams, scene->upstreams_count,
                      scene->has_filters ? simulation->filter_lists : NULL, kernel_random());
     check(simulation->epoch != NULL);
+    for (size_t i = 0; i < scene->listeners_count; i++) {
+        if (scene->listeners[i].limits_sources) {
+            simulation->sources[i] = sources_create(scene->world.seed);
+            check(simulation->sources[i] != NULL);
+            simulation->epoch->settings[i].sources = simulation->sources[i];
+        }
+    }
     simulation->records = (struct access_log){.write = simulation_record, .holder = simulation};
     simulation->epoch->access_log = access_queue_create(&simulation->records, ACCESS_FORMAT_TEXT);
     const struct worker_options options = {.io = &simulation->scene.io,
@@ -310,6 +319,9 @@ static void simulation_close(struct simulation *simulation) {
     simulation->world->explain = NULL;
     worker_finish(&simulation->worker);
     epoch_destroy(simulation->epoch);
+    for (size_t i = 0; i < SCENE_LISTENERS_MAX; i++) {
+        sources_destroy(simulation->sources[i]);
+    }
     world_run_out(simulation->world); /* whoever is left plays on without moonring */
     for (size_t i = 0; i < simulation->scene.upstreams_count; i++) {
         for (size_t j = 0; j < simulation->upstreams[i].servers_count; j++) {

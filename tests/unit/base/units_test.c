@@ -130,6 +130,44 @@ Test(units, rate_of_another_form_is_an_error, .timeout = 10) {
     expect_error(units_parse_rate, "5124095576030432/s", "too high");
 }
 
+Test(units, rate_is_written_as_it_is_read, .timeout = 10) {
+    static const char *const texts[] = {"50/s", "10/m", "1/h", "90/m", "1000000/s", "61/h"};
+    for (size_t index = 0; index < sizeof(texts) / sizeof(texts[0]); index++) {
+        struct error error;
+        uint64_t value;
+        char text[32];
+        cr_assert(units_parse_rate(texts[index], &value, &error), "%s", error.text);
+        units_format_rate(value, text, sizeof(text));
+        cr_expect_str_eq(text, texts[index]);
+    }
+}
+
+Test(units, bandwidth_is_bytes_a_second, .timeout = 10) {
+    expect_value(units_parse_bandwidth, "10MiB/s", 10 << 20);
+    expect_value(units_parse_bandwidth, "1B/s", 1);
+    expect_value(units_parse_bandwidth, "125KB/s", 125000);
+    char text[32];
+    units_format_bandwidth(10 << 20, text, sizeof(text));
+    cr_expect_str_eq(text, "10MiB/s");
+}
+
+Test(units, bandwidth_of_another_form_is_an_error, .timeout = 10) {
+    static const char *const texts[] = {"",
+                                        "/s",
+                                        "10/s",
+                                        "10MiB",
+                                        "10MiB/m",
+                                        "10MiB/s/s",
+                                        "-1B/s",
+                                        "1.5MiB/s",
+                                        "10 MiB/s",
+                                        "10Mbit/s",
+                                        "10000000000000000000000000000000000000000000MiB/s"};
+    for (size_t index = 0; index < sizeof(texts) / sizeof(texts[0]); index++) {
+        expect_error(units_parse_bandwidth, texts[index], "write a size for each second, like 10MiB/s");
+    }
+}
+
 Test(units, percent_reads_0_to_100, .timeout = 10) {
     expect_value(units_parse_percent, "0%", 0);
     expect_value(units_parse_percent, "50%", 50);
