@@ -22,16 +22,10 @@ struct snapshot {
     uint64_t generator_cpu_busy_ns;
     uint64_t proxy_cpu_busy_ns;
     uint64_t proxy_ns;
-    struct ring_usage ring; /* of a contestant that tells it */
 };
 
 static struct snapshot snapshot_take(const struct contestant_run *run) {
     struct snapshot snapshot = {0};
-    if (run->tells_ring) {
-        char path[CONTESTANT_PATH_SIZE + 16];
-        snprintf(path, sizeof path, "%s/admin.sock", run->folder);
-        snapshot.ring = ring_usage_ask(path);
-    }
     if (run->process.pid != 0) {
         snapshot.proxy_ns = process_cpu_ns(&run->process);
     }
@@ -49,6 +43,13 @@ static void sleep_ns(uint64_t duration_ns) {
 }
 
 /* ---- traffic */
+
+/* All 0 of one that does not tell. Asking costs it CPU time: not between two snapshots. */
+static struct ring_usage run_ask_ring(const struct contestant_run *run) {
+    char path[CONTESTANT_PATH_SIZE + 16];
+    snprintf(path, sizeof path, "%s/admin.sock", run->folder);
+    return run->tells_ring ? ring_usage_ask(path) : (struct ring_usage){0};
+}
 
 static double quantile_us(const struct histogram *histogram, double share) {
     return (double)histogram_quantile_ns(histogram, share) / 1e3;
@@ -106,9 +107,6 @@ static void sample_fill(struct sample *sample, const struct workload *workload, 
         .p999_us = quantile_us(&counts->latency, 0.999),
         .foreign_share = sample_foreign_share(contestant, begin, end),
     };
-    if (contestant->tells_ring) {
-        sample_note_ring(sample, &begin->ring, &end->ring, units);
-    }
 }
 
 static bool measure_traffic(const struct workload *workload, const struct contestant *contestant, struct load *load,
@@ -118,15 +116,18 @@ static bool measure_traffic(const struct workload *workload, const struct contes
         return false;
     }
     load_counts_clear(load);
+    struct ring_usage ring_begin = run_ask_ring(run);
     struct snapshot begin = snapshot_take(run);
     if (!load_run(load, (uint64_t)(seconds * 1e9), error)) {
         return false;
     }
     struct snapshot end = snapshot_take(run);
+    struct ring_usage ring_end = run_ask_ring(run);
     if (load_counts(load)->units == 0) {
         return error_set(error, "nothing was finished in %.1f s", seconds);
     }
     sample_fill(sample, workload, contestant, load_counts(load), &begin, &end);
+    sample_note_ring(sample, &ring_begin, &ring_end, (double)load_counts(load)->units);
     return load_finish(load, error);
 }
 

@@ -326,7 +326,8 @@ def report(bench, folder):
     for name in bench.workloads(lambda name: name.startswith('workers-')):
         parts.append(section('Two workers', 'They share CPU 0 with the load generator.\n\n' + contest(bench, name)))
     parts.append(section('How the ring is used', ring(bench)))
-    parts.append(section('What a filter adds', filters(bench) if any('added' in result for result in bench.results) else ''))
+    if bench.workloads(lambda name: name.startswith('filter-')):
+        parts.append(section('What a filter adds', filters(bench)))
     parts.append(section('Reloads under load', reloads(bench)))
     for kind, x_name in (('connections', 'connections'), ('size', 'bytes of a message'), ('listeners', 'listeners'),
                          ('servers', 'servers')):
