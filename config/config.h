@@ -45,6 +45,8 @@ struct config_bind {
     struct config_place place;
     const char *text;       /* as written */
     struct address address; /* `:8080` is [::]:8080 with dual_stack */
+    const char *socket;     /* the name of sockets that systemd passes; then `address` is only what they are known by,
+                             * abstract like that of a unix socket. NULL: an address of our own */
     bool dual_stack;        /* IPv4 clients too; where IPv6 is off, IPv4 alone */
     uint32_t mode;          /* of a unix socket; CONFIG_MODE_DEFAULT: as umask has it */
     const char *group;      /* of a unix socket; NULL: the process' */

@@ -128,7 +128,8 @@ static const struct key bind_keys[] = {
      .type = KEY_BIND,
      .required = true,
      .help = "where to accept. `:8080` is every IPv4 and IPv6 address of the machine, `[::]:8080` every IPv6 one, "
-             "`0.0.0.0:8080` every IPv4 one; port 0 is any free one"},
+             "`0.0.0.0:8080` every IPv4 one; port 0 is any free one; `systemd:NAME` are the sockets of that name "
+             "that systemd passes"},
     {.name = "mode",
      .type = KEY_MODE,
      VALUE(config_bind, mode),

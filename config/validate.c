@@ -103,7 +103,8 @@ static void check_filter_names(struct apply *apply, const struct config_listener
 static bool listener_is_unix(const struct config_listener *listener) {
     bool is_unix = true;
     for (size_t index = 0; index < listener->binds_count; index++) {
-        is_unix = is_unix && address_is_unix(&listener->binds[index].address);
+        const struct config_bind *bind = &listener->binds[index];
+        is_unix = is_unix && address_is_unix(&bind->address) && bind->socket == NULL; /* (whose address is not known) */
     }
     return is_unix;
 }

@@ -366,7 +366,7 @@ static const char *keep_address(const struct value_reader *reader, const char *t
 }
 
 static bool problem_no_systemd(struct value_problem *problem, const char *text) {
-    problem_quote(problem, CODE_UNSUPPORTED, text, "is a socket of systemd, and those are not supported");
+    problem_quote(problem, CODE_UNSUPPORTED, text, "is a socket of systemd, and those are for listeners");
     return error_set(&problem->hint, "write an address");
 }
 
@@ -454,13 +454,30 @@ static bool read_bind_any(const char *text, struct config_bind *bind, struct val
     return true;
 }
 
+/* `systemd:web`. What it is known by is no address that anybody else would write. */
+static bool read_bind_passed(const struct value_reader *reader, const char *text, struct config_bind *bind,
+                             struct value_problem *problem) {
+    const char *name = text + strlen("systemd:");
+    char known_by[HOST_SIZE];
+    struct error error;
+    if (!value_is_name(name)) {
+        problem_quote(problem, CODE_ADDRESS, text, "has no name of a socket that systemd passes");
+        return error_set(&problem->hint, "write \"systemd:\" and " VALUE_NAME_HELP);
+    }
+    snprintf(known_by, sizeof(known_by), "unix:@%s", text);
+    check(address_parse(&bind->address, known_by, false, &error));
+    bind->text = keep_text(reader, text);
+    bind->socket = bind->text + strlen("systemd:");
+    return true;
+}
+
 static bool read_bind(const struct value_reader *reader, const struct key *key, const char *text,
                       struct config_bind *bind, struct value_problem *problem) {
     char host[HOST_SIZE];
     uint16_t port;
     struct error error;
     if (text_begins(text, "systemd:")) {
-        return problem_no_systemd(problem, text);
+        return read_bind_passed(reader, text, bind, problem);
     }
     const char *kept = keep_address(reader, text);
     if (text[0] == ':' && text[1] != 0 && strchr(text + 1, ':') == NULL) {
@@ -730,7 +747,8 @@ static void describe_type(const struct key *key, struct bytes *out) {
         bytes_append_text(out, "four octal digits like \"0660\"");
         return;
     case KEY_BIND:
-        bytes_append_text(out, "\":PORT\", \"IP:PORT\", \"[IPv6]:PORT\", \"unix:PATH\" or \"unix:@NAME\"");
+        bytes_append_text(out,
+                          "\":PORT\", \"IP:PORT\", \"[IPv6]:PORT\", \"unix:PATH\", \"unix:@NAME\" or \"systemd:NAME\"");
         return;
     case KEY_SERVER:
         bytes_append_text(out, "\"IP:PORT\", \"[IPv6]:PORT\", \"HOST:PORT\", \"unix:PATH\" or \"unix:@NAME\"");

@@ -6,6 +6,7 @@
 #include "program/program.h"
 #include "program/reload.h"
 #include "program/reload_watch.h"
+#include "program/service_manager.h"
 #include "program/session_order.h"
 #include "program/status.h"
 
@@ -28,6 +29,7 @@ struct control {
     struct program program;
     struct file_watch watch;
     struct session_order session_orders[ADMIN_CLIENTS_MAX]; /* of each client of the admin socket */
+    struct service_manager manager;
     int signal_fd;
     bool stopping;
     uint64_t tend_at_ms;  /* 0: at once; UINT64_MAX: when something gives a sign */
@@ -55,6 +57,7 @@ static void control_stop(struct control *control, bool now) {
         control->stopping = true;
         atomic_store(&control->program.stopping, true);
         log_info("stopping: no new clients%s", now ? "" : "; sessions may end by themselves");
+        service_manager_stopping(&control->manager);
         crew_stop(&control->program.crew);
         uint64_t drain_ms = control->program.generation->config->drain_timeout_ms;
         control->close_at_ms = drain_ms == 0 ? UINT64_MAX : now_ms() + drain_ms;
@@ -98,6 +101,15 @@ static struct config *control_load(struct control *control, struct config_report
     return loading.config;
 }
 
+/* (Not while it stops: READY would be a lie then.) */
+static void control_tell_manager(struct control *control, const struct reload *reload) {
+    if (!control->stopping) {
+        service_manager_ready(
+            &control->manager, "Generation %llu is serving%s", (unsigned long long)control->program.generation->number,
+            reload->result == RELOAD_REFUSED ? "; the last reload was refused, the log says why" : "");
+    }
+}
+
 /* The caller finishes the reload. */
 static void control_attempt(struct control *control, enum attempt attempt, struct reload *reload) {
     const struct control_options *options = control->options;
@@ -105,6 +117,9 @@ static void control_attempt(struct control *control, enum attempt attempt, struc
     reload->is_plan = attempt == ATTEMPT_PLAN;
     if (attempt == ATTEMPT_RELOAD) {
         file_watch_know(&control->watch);
+    }
+    if (attempt != ATTEMPT_PLAN && !control->stopping) {
+        service_manager_reloading(&control->manager);
     }
     if (control->stopping) {
         bytes_append_text(&reload->report.text, "moonring is stopping\n");
@@ -118,6 +133,7 @@ static void control_attempt(struct control *control, enum attempt attempt, struc
         reload_run(reload, &control->program, control_load(control, &reload->report));
     }
     if (attempt != ATTEMPT_PLAN) {
+        control_tell_manager(control, reload);
         if (reload->result != RELOAD_REFUSED) {
             log_set_level(control->program.generation->config->log.error_level); /* `ctl log-level` is over */
         }
@@ -314,7 +330,7 @@ static uint64_t earlier(uint64_t a_ms, uint64_t b_ms) {
 }
 
 static uint64_t control_due_ms(const struct control *control) {
-    uint64_t due_ms = earlier(control->close_at_ms, control->abort_at_ms);
+    uint64_t due_ms = earlier(control->manager.watch_at_ms, earlier(control->close_at_ms, control->abort_at_ms));
     return earlier(control->watch.due_ms, earlier(control->tend_at_ms, due_ms));
 }
 
@@ -352,6 +368,19 @@ static void control_look_at_files(struct control *control, bool readable) {
     }
 }
 
+/* systemd restarts us when it hears nothing for a while: it hears something only while every worker turns. */
+static void control_show_life(struct control *control) {
+    uint32_t worker;
+    if (!service_manager_is_watch_due(&control->manager, now_ms())) {
+        return;
+    }
+    if (crew_has_pulse(&control->program.crew, &worker)) {
+        service_manager_live(&control->manager);
+    } else {
+        log_error("worker %u does not turn: systemd's watchdog is not told that all is well", worker);
+    }
+}
+
 static void control_turn(struct control *control) {
     struct program *program = &control->program;
     enum { OTHERS = 4 };
@@ -371,6 +400,7 @@ static void control_turn(struct control *control) {
     admin_turn(&program->admin, wanted + OTHERS, admins, now_ms());
     control_look_at_files(control, count > 0 && wanted[2].revents != 0);
     control->tend_at_ms = program_tend(program);
+    control_show_life(control);
 }
 
 static void control_say_last(struct control *control) {
@@ -431,6 +461,7 @@ int control_run(const struct control_options *options, struct config *config) {
                               .abort_at_ms = UINT64_MAX,
                               .signal_fd = signals_open()};
     file_watch_init(&control.watch);
+    service_manager_init(&control.manager);
     const struct admin_service service = {
         .obey = control_obey_line, .go_on = control_go_on, .forget = control_forget, .argument = &control};
     program_init(&control.program, options->trace, &service);
@@ -443,11 +474,13 @@ int control_run(const struct control_options *options, struct config *config) {
     if (status == 0) {
         reload_watch_set(&control.watch, &control.program, NULL);
         log_info("ready");
+        service_manager_ready(&control.manager, "Generation 1 is serving");
         if (!control_loop(&control)) {
             _exit(1);
         }
     }
     file_watch_finish(&control.watch);
+    service_manager_finish(&control.manager);
     program_finish(&control.program);
     close(control.signal_fd);
     if (status == 0) {

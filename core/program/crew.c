@@ -364,6 +364,29 @@ static void message_task(struct worker *worker, struct message *message) {
     member_answer(member);
 }
 
+static void message_pulse(struct worker *worker, struct message *message) {
+    struct crew_member *member = container_of(message, struct crew_member, pulse_message);
+    (void)worker;
+    atomic_store(&member->pulse_awaited, false);
+}
+
+/* An idle worker is woken by the question. */
+bool crew_has_pulse(struct crew *crew, uint32_t *number) {
+    bool all = true;
+    crew_for_each(member, crew) {
+        if (!member->working || member->dismissed) {
+            continue;
+        }
+        if (atomic_exchange(&member->pulse_awaited, true)) {
+            *number = member->number;
+            all = false;
+        } else {
+            member_post(member, &member->pulse_message, message_pulse);
+        }
+    }
+    return all;
+}
+
 /* One that has ended before its task came never does it. */
 static bool member_is_busy(const struct crew_member *member) {
     return atomic_load(&member->busy) && !atomic_load(&member->ended);

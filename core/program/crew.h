@@ -42,6 +42,8 @@ struct crew_member {
     struct message task_message;
     struct message stop_message;
     struct message close_message;
+    struct message pulse_message;
+    atomic_bool pulse_awaited;     /* it was asked for a sign of life, and has not given it yet */
     struct generation *generation; /* it is in; NULL: none */
     struct generation *next;       /* it is to adopt; NULL: none */
     atomic_uint epochs;            /* generations that it is in, or has sessions in */
@@ -109,6 +111,9 @@ void crew_describe_filters(struct crew *crew, uint32_t wait_ms, struct bytes *ou
  * the last, when there is no worker. False: it does not answer within the time. */
 bool crew_look(struct crew *crew, uint32_t place, const struct look *look, uint32_t wait_ms, struct portion *portion,
                struct error *error);
+/* Every worker has given a sign of life since this was asked last; they are asked for the next one. If not, *number is
+ * one that has not. Does not wait. */
+bool crew_has_pulse(struct crew *crew, uint32_t *number);
 /* What the workers of a place have counted since the start, and how the present one stands. Any thread that holds the
  * view lock; no worker is asked. */
 struct worker_numbers crew_numbers(const struct crew *crew, uint32_t place);

@@ -49,6 +49,15 @@ static bool explain(struct error *error, const struct config *config, const stru
                      bind_advice(number));
 }
 
+static bool explain_passed(const struct sockets *sockets, const struct config *config, size_t listener,
+                           const struct config_bind *bind, struct error *error) {
+    char place[CONFIG_PLACE_MAX];
+    struct error why;
+    config_place_format(&bind->place, place, sizeof place);
+    inherited_explain(&sockets->inherited, bind->socket, &why);
+    return error_set(error, "%s: listener %s: %s", place, config->listeners[listener].name, why.text);
+}
+
 static void socket_close(struct listening_socket *socket) {
     if (socket->fd >= 0) {
         socket_file_remove(&socket->file, &socket->address);
@@ -190,8 +199,35 @@ static bool bind_slots(struct sockets *sockets, const struct config *config, con
     return true;
 }
 
+/* Those that systemd passes under that name; every worker accepts on each. */
+static bool take_passed(struct sockets *sockets, const struct config *config, size_t listener,
+                        const struct config_bind *bind, struct error *error) {
+    const struct kernel_listen_options options = listen_options(&config->listeners[listener], bind);
+    size_t at = 0;
+    size_t found = 0;
+    for (int fd; (fd = inherited_next(&sockets->inherited, bind->socket, &at)) >= 0; found++) {
+        struct listening_socket socket = {.fd = fd,
+                                          .listener = listener,
+                                          .slot = SOCKET_OF_ALL,
+                                          .is_new = true,
+                                          .is_passed = true,
+                                          .backlog = options.backlog,
+                                          .named = bind->address};
+        kernel_local_address(fd, &socket.address);
+        kernel_set_nonblocking(fd, false); /* accepting waits in the ring */
+        kernel_set_tcp(fd, address_family(&socket.address), &options.tcp);
+        if (!sockets_append(sockets, &socket, error)) {
+            return false;
+        }
+    }
+    return found > 0 || explain_passed(sockets, config, listener, bind, error);
+}
+
 static bool bind_address(struct sockets *sockets, const struct config *config, size_t listener,
                          const struct config_bind *bind, struct error *error) {
+    if (bind->socket != NULL) {
+        return take_passed(sockets, config, listener, bind, error);
+    }
     struct listening_socket socket = {.fd = -1,
                                       .listener = listener,
                                       .slot = SOCKET_OF_ALL,
@@ -240,7 +276,9 @@ static bool keep_address(struct sockets *sockets, const struct config *config, s
     uint32_t slots = 0;
     for (size_t i = 0; i < sockets->count; i++) {
         struct listening_socket *socket = &sockets->items[i];
-        if (!socket->leaving && address_equal(&socket->address, &next.address)) {
+        bool is_same = address_equal(&socket->address, &next.address) ||
+                       (next.is_passed && address_equal(&socket->named, &next.named));
+        if (!socket->leaving && is_same) {
             socket->listener = listener;
             slots++;
         }
@@ -363,7 +401,7 @@ static void socket_renew(struct listening_socket *socket, const struct config *c
     if (options.backlog != socket->backlog && kernel_listen(socket->fd, &options) == 0) {
         socket->backlog = options.backlog;
     }
-    if (address_has_path(&socket->address) &&
+    if (address_has_path(&socket->address) && !socket->is_passed &&
         !socket_file_set_rights(&socket->file, &socket->address, bind->mode, bind->group, &error)) {
         log_warn("listener %s: %s", listener->name, error.text);
     }
@@ -389,10 +427,10 @@ static void socket_tell(const struct listening_socket *socket, const struct conf
 /* From now on the kernel finds the socket for no new handshake: it is bound to an interface that does not exist. Who
  * begins one is served by another socket that takes the address, or refused; who has begun one ends it here, since the
  * kernel looks for a listening socket only once, and is accepted. Should it fail, somebody may be reset in the very
- * instant in which the socket is closed. */
+ * instant in which the socket is closed. One that systemd has passed stays open there: who comes waits in its queue. */
 static void socket_refuse_new(const struct listening_socket *socket) {
     int nowhere = INT_MAX;
-    if (!address_is_unix(&socket->address)) {
+    if (!address_is_unix(&socket->address) && !socket->is_passed) {
         setsockopt(socket->fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof nowhere);
     }
 }
@@ -463,6 +501,7 @@ uint32_t sockets_acceptors(struct sockets *sockets) {
 
 void sockets_init(struct sockets *sockets) {
     *sockets = (struct sockets){.items = NULL};
+    inherited_init(&sockets->inherited);
     check(pthread_mutex_init(&sockets->lock, NULL) == 0);
 }
 
@@ -471,6 +510,7 @@ void sockets_finish(struct sockets *sockets) {
         socket_close(&sockets->items[i]);
     }
     free(sockets->items);
+    inherited_finish(&sockets->inherited);
     pthread_mutex_destroy(&sockets->lock);
     *sockets = (struct sockets){.items = NULL};
 }

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "program/inherited.h"
 #include "program/socket_file.h"
 
 #include <pthread.h>
@@ -35,13 +36,15 @@ struct listening_socket {
     bool dual_stack;         /* part of its identity */
     bool is_new;             /* of the configuration that is being prepared */
     bool leaving;            /* no configuration names it any more */
+    bool is_passed;          /* by systemd: its address, file and rights are not ours */
     struct socket_file file; /* of a unix path */
     struct address named;    /* as the configuration has it */
     struct address address;  /* as bound: with the port that was chosen for 0 */
 };
 
 struct sockets {
-    pthread_mutex_t lock; /* guards the array itself, and fd and users, which a worker changes when it leaves */
+    struct inherited inherited; /* what systemd has passed */
+    pthread_mutex_t lock;       /* guards the array itself, and fd and users, which a worker changes when it leaves */
     struct listening_socket *items; /* ours */
     size_t count;
     uint32_t workers;      /* that accept; 0: nothing was committed yet */
