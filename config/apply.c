@@ -54,6 +54,20 @@ static void apply_params_fallback(const struct key *key, void *record) {
     params_read_fallback(place, (void *)((char *)record + key->offset));
 }
 
+static char *make_items(struct apply *apply, void *record, const struct key *key, size_t count, size_t size) {
+    void *items = arena_take(apply->kept, count * size);
+    memcpy((char *)record + key->offset, &items, sizeof(items));
+    memcpy((char *)record + key->count_offset, &count, sizeof(count));
+    return items;
+}
+
+/* A list of one. */
+static void apply_values_fallback(struct apply *apply, const struct key *key, void *record) {
+    struct key item = *key->item;
+    item.fallback = key->fallback;
+    value_read_fallback(apply->kept, &item, make_items(apply, record, key, 1, item.size));
+}
+
 static bool key_has_items(const struct key *key) {
     return key->type == KEY_LIST || key->type == KEY_MAP || key->type == KEY_VALUES;
 }
@@ -66,6 +80,8 @@ void apply_fallbacks(struct apply *apply, const struct section *section, void *r
             apply_params_fallback(key, record);
         } else if (!key_has_items(key)) {
             value_read_fallback(apply->kept, key, record);
+        } else if (key->fallback != NULL) {
+            apply_values_fallback(apply, key, record);
         }
     }
 }
@@ -216,13 +232,6 @@ static void read_inner_section(struct apply *apply, struct target outer, const s
 
 /* ---- lists and maps ---- */
 
-static char *make_items(struct apply *apply, struct target target, const struct key *key, size_t count, size_t size) {
-    void *items = arena_take(apply->kept, count * size);
-    memcpy((char *)target.record + key->offset, &items, sizeof(items));
-    memcpy((char *)target.record + key->count_offset, &count, sizeof(count));
-    return items;
-}
-
 static void begin_item(struct apply *apply, const struct section *section, void *item, const struct node *node) {
     struct config_place place = apply_place(apply, node);
     memcpy(item, &place, sizeof(place));
@@ -258,7 +267,7 @@ static void read_values(struct apply *apply, struct target target, const struct 
         return;
     }
     size_t count = node_items_count(node);
-    char *items = make_items(apply, target, key, count, key->item->size);
+    char *items = make_items(apply, target.record, key, count, key->item->size);
     for (size_t index = 0; index < count; index++) {
         struct target item = {.record = items + index * key->item->size, .where = target.where};
         read_scalar(apply, item, key->item, node_item(node, index));
@@ -270,7 +279,7 @@ static void read_list(struct apply *apply, struct target target, const struct ke
         return;
     }
     size_t count = node_items_count(node);
-    char *items = make_items(apply, target, key, count, key->section->size);
+    char *items = make_items(apply, target.record, key, count, key->section->size);
     for (size_t index = 0; index < count; index++) {
         const struct node *value = node_item(node, index);
         struct target item = {
@@ -297,7 +306,7 @@ static void read_map(struct apply *apply, struct target target, const struct key
         report_kind(apply, node, name_key(apply, key->name, target.where), hint_type(apply, "write", key));
         return;
     }
-    char *items = make_items(apply, target, key, node->entries_count, key->section->size);
+    char *items = make_items(apply, target.record, key, node->entries_count, key->section->size);
     for (size_t index = 0; index < node->entries_count; index++) {
         const struct node_entry *entry = &node->entries[index];
         struct target item = {
@@ -356,6 +365,7 @@ static void read_key(struct apply *apply, struct target target, const struct key
     case KEY_TEXT:
     case KEY_NAME:
     case KEY_TARGET:
+    case KEY_ACCESS_TARGET:
     case KEY_MODE:
     case KEY_BIND:
     case KEY_SERVER:

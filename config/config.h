@@ -184,12 +184,18 @@ struct config_upstream {
 };
 
 enum config_access_format { ACCESS_FORMAT_TEXT, ACCESS_FORMAT_JSON };
+enum config_access_event { ACCESS_AT_OPEN, ACCESS_AT_CLOSE };
 
 struct config_log {
     const char *error_target; /* stderr, stdout or a path */
     enum log_level error_level;
-    const char *access_target; /* stderr, stdout or a path; NULL: off */
+    const char *access_target; /* stderr, stdout, a path, or `syslog:` and the path of a socket; NULL: off */
     enum config_access_format access_format;
+    const uint32_t *access_when; /* each an enum config_access_event */
+    size_t access_when_count;
+    uint64_t access_every_ms; /* 0: off */
+    bool access_skip_empty;
+    bool access_tcp_info;
 };
 
 struct config_process {

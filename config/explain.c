@@ -112,6 +112,7 @@ static const char *type_name(enum key_type type) {
     case KEY_NAME:
         return "name";
     case KEY_TARGET:
+    case KEY_ACCESS_TARGET:
         return "target of a log";
     case KEY_MODE:
         return "mode of a file";

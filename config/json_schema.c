@@ -39,6 +39,7 @@ static const struct {
     {"server_address", "^((" IPV4 "|" IPV6 "|" HOST "):" PORT "|" UNIX ")$",
      "IP:PORT, [IPv6]:PORT, HOST:PORT, unix:PATH or unix:@NAME"},
     {"upstream_name", "^(?=.*[A-Za-z_-])" NAME "$", "the name of an upstream"},
+    {"access_target", "^(stderr|stdout|file:.+|syslog:/.+)$", "stderr, stdout, file:PATH or syslog:PATH"},
     {"target", "^(stderr|stdout|file:.+)$", "stderr, stdout or file:PATH"},
     {"mode", "^0[0-7]{3}$", "four octal digits, in quotes"},
     {"module_path", "^[^?]*\\?[^?]*$", "a path with one ? in it"},
@@ -134,6 +135,9 @@ static void write_value(struct json *json, const struct key *key) {
     case KEY_TEXT:
     case KEY_NAME:
         write_name(json, key);
+        return;
+    case KEY_ACCESS_TARGET:
+        write_form(json, "access_target");
         return;
     case KEY_TARGET:
         write_form(json, "target");

@@ -590,18 +590,43 @@ static const struct key error_log_keys[] = {
 static const struct section error_log_section = {.keys = error_log_keys};
 
 static const char *const format_words[] = {[ACCESS_FORMAT_TEXT] = "text", [ACCESS_FORMAT_JSON] = "json", NULL};
+static const char *const event_words[] = {[ACCESS_AT_OPEN] = "open", [ACCESS_AT_CLOSE] = "close", NULL};
+static const struct key event_key = {
+    .name = "event", .type = KEY_WORD, .required = true, .offset = 0, .size = sizeof(uint32_t), .words = event_words};
 static const struct key access_log_keys[] = {
     {.name = "target",
-     .type = KEY_TARGET,
+     .type = KEY_ACCESS_TARGET,
      VALUE(config_log, access_target),
      .fallback = "stdout",
-     .help = "where each session's line goes"},
+     .help = "where lines about sessions go"},
     {.name = "format",
      .type = KEY_WORD,
      VALUE(config_log, access_format),
      .words = format_words,
      .fallback = "text",
      .help = "the line's form"},
+    {.name = "when",
+     .type = KEY_VALUES,
+     .item = &event_key,
+     ITEMS(config_log, access_when),
+     .single = true,
+     .fallback = "close",
+     .help = "a line when a session has been let in, when it ends, or both"},
+    {.name = "every",
+     DURATION(config_log, access_every_ms, MS, 100 * MS, 365 * DAY),
+     OFF,
+     .fallback = "off",
+     .help = "one more line about each session that lives on, whenever so much time has passed"},
+    {.name = "skip_empty",
+     .type = KEY_BOOL,
+     VALUE(config_log, access_skip_empty),
+     .fallback = "false",
+     .help = "no line when a session without a byte was ended by a peer: port scans, health checks"},
+    {.name = "tcp_info",
+     .type = KEY_BOOL,
+     VALUE(config_log, access_tcp_info),
+     .fallback = "false",
+     .help = "adds the round-trip time and the retransmissions of both connections"},
     {.name = NULL},
 };
 static const struct section access_log_section = {.keys = access_log_keys};
@@ -613,7 +638,7 @@ static const struct key log_keys[] = {
      .section = &access_log_section,
      VALUE(config_log, access_target),
      OFF,
-     .help = "one line for each session when it ends; `off` writes none"},
+     .help = "lines about sessions; `off` writes none"},
     {.name = NULL},
 };
 static const struct section log_section = {.keys = log_keys};

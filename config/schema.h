@@ -24,23 +24,24 @@ enum key_type {
     KEY_BOOL,
     KEY_INTEGER,
     KEY_DURATION,
-    KEY_SIZE,      /* in bytes */
-    KEY_PERCENT,   /* 0 to 100 */
-    KEY_RATE,      /* of events, per hour */
-    KEY_BANDWIDTH, /* in bytes a second */
-    KEY_WORD,      /* one of `words`, stored as its index */
-    KEY_TEXT,      /* a name that the system has, or an address */
-    KEY_NAME,      /* a name that we give: value_is_name */
-    KEY_TARGET,    /* of a log; stored as stderr, stdout or an absolute path */
-    KEY_MODE,      /* of a file: "0660" */
-    KEY_BIND,      /* fills a struct config_bind */
-    KEY_SERVER,    /* fills a struct config_server */
-    KEY_UPSTREAM,  /* a name or an address; resolve.h makes it an index */
-    KEY_SCRIPT,    /* a path; fills a struct config_filter */
-    KEY_PATTERN,   /* a path with one `?`; stored absolute */
-    KEY_CIDRS,     /* a block of IP addresses, or `file:PATH` of a list; stored as text: admission.h reads it */
-    KEY_INCLUDE,   /* a path, wildcards in its last part: include.h reads it */
-    KEY_PARAMS,    /* a map of anything; fills a struct config_value */
+    KEY_SIZE,          /* in bytes */
+    KEY_PERCENT,       /* 0 to 100 */
+    KEY_RATE,          /* of events, per hour */
+    KEY_BANDWIDTH,     /* in bytes a second */
+    KEY_WORD,          /* one of `words`, stored as its index */
+    KEY_TEXT,          /* a name that the system has, or an address */
+    KEY_NAME,          /* a name that we give: value_is_name */
+    KEY_TARGET,        /* of a log; stored as stderr, stdout or an absolute path */
+    KEY_ACCESS_TARGET, /* the same, or syslog:PATH */
+    KEY_MODE,          /* of a file: "0660" */
+    KEY_BIND,          /* fills a struct config_bind */
+    KEY_SERVER,        /* fills a struct config_server */
+    KEY_UPSTREAM,      /* a name or an address; resolve.h makes it an index */
+    KEY_SCRIPT,        /* a path; fills a struct config_filter */
+    KEY_PATTERN,       /* a path with one `?`; stored absolute */
+    KEY_CIDRS,         /* a block of IP addresses, or `file:PATH` of a list; stored as text: admission.h reads it */
+    KEY_INCLUDE,       /* a path, wildcards in its last part: include.h reads it */
+    KEY_PARAMS,        /* a map of anything; fills a struct config_value */
     KEY_SECTION,
     KEY_LIST,   /* of sections; its items stand in an array */
     KEY_MAP,    /* of names to sections; the same */

@@ -323,6 +323,16 @@ static bool read_script(const struct value_reader *reader, const char *text, str
     return true;
 }
 
+static bool read_syslog(const struct value_reader *reader, const struct key *key, const char *text, void *record,
+                        struct value_problem *problem) {
+    struct sockaddr_un address;
+    if (strlen(text) - strlen("syslog:") >= sizeof(address.sun_path)) {
+        return problem_quote(problem, CODE_TARGET, text, "is too long for a socket");
+    }
+    store_text(key, record, keep_text(reader, text));
+    return true;
+}
+
 static bool read_target(const struct value_reader *reader, const struct key *key, const char *text, void *record,
                         struct value_problem *problem) {
     if (strcmp(text, "stderr") == 0 || strcmp(text, "stdout") == 0) {
@@ -332,6 +342,9 @@ static bool read_target(const struct value_reader *reader, const struct key *key
     if (text_begins(text, "file:") && text[strlen("file:")] != 0) {
         store_text(key, record, keep_path(reader, "", text + strlen("file:")));
         return true;
+    }
+    if (key->type == KEY_ACCESS_TARGET && text_begins(text, "syslog:/")) {
+        return read_syslog(reader, key, text, record, problem);
     }
     problem_quote(problem, CODE_TARGET, text, "is no place for a log");
     if (text[0] == '/') {
@@ -547,6 +560,7 @@ bool value_read(const struct value_reader *reader, const struct key *key, const 
     case KEY_NAME:
         return read_name(reader, key, text, record, problem);
     case KEY_TARGET:
+    case KEY_ACCESS_TARGET:
         return read_target(reader, key, text, record, problem);
     case KEY_MODE:
         return read_mode(key, text, record, problem);
@@ -595,7 +609,12 @@ static void write_text(const char *text, struct bytes *out) {
 
 static void write_target(const char *target, struct bytes *out) {
     if (target[0] != '/') {
-        bytes_append_text(out, target);
+        bool is_syslog = strchr(target, ':') != NULL;
+        if (is_syslog) {
+            write_text(target, out);
+        } else {
+            bytes_append_text(out, target);
+        }
         return;
     }
     struct bytes text;
@@ -653,6 +672,7 @@ static void write_value(const struct key *key, const void *record, const struct 
         write_text(load_text(key, record), out);
         return;
     case KEY_TARGET:
+    case KEY_ACCESS_TARGET:
         write_target(load_text(key, record), out);
         return;
     case KEY_MODE:
@@ -739,6 +759,9 @@ static void describe_type(const struct key *key, struct bytes *out) {
     case KEY_TEXT:
     case KEY_NAME:
         bytes_append_text(out, "a name");
+        return;
+    case KEY_ACCESS_TARGET:
+        bytes_append_text(out, "stderr, stdout, \"file:PATH\" or \"syslog:/dev/log\"");
         return;
     case KEY_TARGET:
         bytes_append_text(out, "stderr, stdout or \"file:PATH\"");

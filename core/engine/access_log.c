@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/syslog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,8 +40,9 @@ struct access_queue {
 };
 
 struct access_log {
-    char *target; /* ours */
-    int fd;       /* ours, unless it is stdout or stderr */
+    char *target;          /* ours */
+    int fd;                /* ours, unless it is stdout or stderr; of a syslog, its own */
+    struct syslog *syslog; /* ours; NULL: the target is none */
     bool is_file;
     bool failing;          /* the last write failed, and was reported */
     bool torn;             /* what was written last is not a whole line */
@@ -127,12 +129,28 @@ static void append_time(struct bytes *line, enum config_access_format format, co
     }
 }
 
+static void append_count_or_none(struct bytes *line, enum config_access_format format, const char *key, int64_t count) {
+    if (count < 0) {
+        append_time(line, format, key, -1);
+    } else {
+        append_count(line, format, key, (uint64_t)count);
+    }
+}
+
+static void append_tcp(struct bytes *line, enum config_access_format format, const struct access_tcp *tcp) {
+    append_time(line, format, "client_rtt_ms", tcp->client_rtt_us);
+    append_count_or_none(line, format, "client_retransmits", tcp->client_retransmits);
+    append_time(line, format, "server_rtt_ms", tcp->server_rtt_us);
+    append_count_or_none(line, format, "server_retransmits", tcp->server_retransmits);
+}
+
 void access_record_format(const struct access_record *record, enum config_access_format format, struct bytes *line) {
     char time[CLOCK_TEXT_SIZE];
     clock_format(record->time_ms, time);
     bytes_append_text(line, format == ACCESS_FORMAT_JSON ? "{\"time\":\"" : "time=");
     bytes_append_text(line, time);
     bytes_append_text(line, format == ACCESS_FORMAT_JSON ? "\"" : "");
+    append_text(line, format, "event", record->event);
     append_count(line, format, "id", record->id);
     append_count(line, format, "worker", record->worker);
     append_text(line, format, "listener", record->listener);
@@ -149,6 +167,9 @@ void access_record_format(const struct access_record *record, enum config_access
     append_text(line, format, "reason", record->reason);
     append_text(line, format, "ended_by", record->ended_by);
     append_text(line, format, "error", record->error);
+    if (record->tcp != NULL) {
+        append_tcp(line, format, record->tcp);
+    }
     bytes_append_text(line, format == ACCESS_FORMAT_JSON ? "}\n" : "\n");
 }
 
@@ -258,15 +279,42 @@ static int target_open(const char *target) {
     return fd;
 }
 
-static void target_close(struct access_log *log) {
-    if (!target_is_standard(log->target)) {
-        close(log->fd);
-    }
-}
-
 static bool is_regular(int fd) {
     struct stat status;
     return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/* `syslog:/dev/log`: the path; NULL: it is another target. */
+static const char *target_syslog(const char *target) {
+    static const char scheme[] = "syslog:";
+    return strncmp(target, scheme, strlen(scheme)) == 0 ? target + strlen(scheme) : NULL;
+}
+
+/* False: errno says why. */
+static bool log_open_target(struct access_log *log) {
+    const char *syslog_path = target_syslog(log->target);
+    if (syslog_path == NULL) {
+        log->fd = target_open(log->target);
+        log->is_file = log->fd >= 0 && is_regular(log->fd);
+        return log->fd >= 0;
+    }
+    log->syslog = malloc(sizeof *log->syslog);
+    int result = log->syslog == NULL ? -ENOMEM : syslog_open(log->syslog, syslog_path);
+    if (result < 0) {
+        free(log->syslog);
+        errno = -result;
+        return false;
+    }
+    return true;
+}
+
+static void target_close(struct access_log *log) {
+    if (log->syslog != NULL) {
+        syslog_close(log->syslog);
+        free(log->syslog);
+    } else if (!target_is_standard(log->target)) {
+        close(log->fd);
+    }
 }
 
 static bool is_past(const struct timespec *by) {
@@ -281,7 +329,7 @@ static bool log_gives_up(struct access_log *log) {
 
 /* Waits until a pipe takes bytes; a file always does. False: it is time to stop. */
 static bool log_wait_writable(struct access_log *log) {
-    struct pollfd target = {.fd = log->fd, .events = POLLOUT};
+    struct pollfd target = {.fd = log->syslog != NULL ? log->syslog->fd : log->fd, .events = POLLOUT};
     while (!log->is_file && poll(&target, 1, 100) == 0) {
         if (log_gives_up(log)) {
             return false;
@@ -298,9 +346,48 @@ static uint64_t count_lines(const char *bytes, size_t size) {
     return lines;
 }
 
+static void log_works(struct access_log *log) {
+    if (log->failing) {
+        log_warn("access log %s: writing works again", log->target);
+        log->failing = false;
+    }
+}
+
+static void log_lose(struct access_log *log, struct access_queue *queue, uint64_t lines, int number) {
+    if (!log->failing) {
+        log_error("access log %s: %s; lines are dropped until it works again", log->target, strerror(number));
+        log->failing = true;
+    }
+    atomic_fetch_add_explicit(&queue->lost, lines, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->lost, lines, memory_order_relaxed);
+}
+
+/* Sends one line, or takes the part of it that stands before the end of the queue's memory; the rest follows. */
+static size_t log_send_some(struct access_log *log, struct access_queue *queue, const char *bytes, size_t size) {
+    const char *newline = memchr(bytes, '\n', size);
+    size_t part = newline != NULL ? (size_t)(newline - bytes) : size;
+    syslog_append(log->syslog, bytes, part);
+    if (newline == NULL) {
+        return part;
+    }
+    int result = syslog_send(log->syslog);
+    while (result == -EAGAIN && log_wait_writable(log)) {
+        result = syslog_send(log->syslog);
+    }
+    if (result == 0) {
+        log_works(log);
+    } else {
+        log_lose(log, queue, 1, -result);
+    }
+    return part + 1;
+}
+
 /* Writes some bytes. When the target refuses them (a full disk) they are counted as lost: 0 is never returned for
  * long, so that the queue goes on. */
 static size_t log_write_some(struct access_log *log, struct access_queue *queue, const char *bytes, size_t size) {
+    if (log->syslog != NULL) {
+        return log_send_some(log, queue, bytes, size);
+    }
     if (!log_wait_writable(log)) {
         return 0;
     }
@@ -309,23 +396,14 @@ static size_t log_write_some(struct access_log *log, struct access_queue *queue,
     }
     ssize_t written = write(log->fd, bytes, log->is_file || size < PIPE_CHUNK ? size : PIPE_CHUNK);
     if (written >= 0) {
-        if (log->failing) {
-            log_warn("access log %s: writing works again", log->target);
-            log->failing = false;
-        }
+        log_works(log);
         log->torn = written > 0 && bytes[written - 1] != '\n';
         return (size_t)written;
     }
     if (errno == EINTR || errno == EAGAIN) {
         return 0;
     }
-    if (!log->failing) {
-        log_error("access log %s: %s; lines are dropped until it works again", log->target, strerror(errno));
-        log->failing = true;
-    }
-    uint64_t lines = count_lines(bytes, size);
-    atomic_fetch_add_explicit(&queue->lost, lines, memory_order_relaxed);
-    atomic_fetch_add_explicit(&log->lost, lines, memory_order_relaxed);
+    log_lose(log, queue, count_lines(bytes, size), errno);
     return size;
 }
 
@@ -376,8 +454,8 @@ static bool log_write_out(struct access_log *log) {
 }
 
 static void log_do_reopen(struct access_log *log) {
-    if (target_is_standard(log->target)) {
-        return;
+    if (target_is_standard(log->target) || log->syslog != NULL) {
+        return; /* (a syslog that went away is found again when a line is sent) */
     }
     int fd = target_open(log->target);
     if (fd < 0) {
@@ -437,14 +515,12 @@ static struct access_log *access_log_open(const char *target, struct error *erro
         return NULL;
     }
     log->target = copy;
-    log->fd = target_open(target);
-    if (log->fd < 0) {
+    if (!log_open_target(log)) {
         error_set(error, "access log %s: cannot be opened: %s", target, strerror(errno));
         free(copy);
         free(log);
         return NULL;
     }
-    log->is_file = is_regular(log->fd);
     return log;
 }
 

@@ -1,6 +1,6 @@
-/* One line for each session, at its end. A worker formats its lines into a bounded queue of its own; one thread writes
- * them all. When a queue is full lines are dropped, counted, and the number is logged once there is room again: a full
- * disk or a stuck pipe never stops a worker. */
+/* Lines about sessions: one at the end of each, and more if wanted. A worker formats its lines into a bounded queue of
+ * its own; one thread writes them all. When a queue is full lines are dropped, counted, and the number is logged once
+ * there is room again: a full disk or a stuck pipe never stops a worker. */
 #ifndef MOONRING_ENGINE_ACCESS_LOG_H
 #define MOONRING_ENGINE_ACCESS_LOG_H
 
@@ -15,10 +15,28 @@
 struct access_log;
 struct access_queue;
 
+/* Which lines a session gets, beside the one at its end. */
+struct access_lines {
+    bool at_open;
+    bool not_at_close;
+    uint64_t every_us; /* 0: off */
+    bool skip_empty;   /* none about a session without a byte, unless moonring has ended it */
+    bool tcp_info;
+};
+
+/* What the kernel knows of both connections; negative: nothing. */
+struct access_tcp {
+    int64_t client_rtt_us;
+    int64_t client_retransmits;
+    int64_t server_rtt_us;
+    int64_t server_retransmits;
+};
+
 /* Texts may contain anything: they are escaped. NULL and negative times mean: there is none, and are shown as `-` in
  * text, null in JSON. */
 struct access_record {
-    uint64_t time_ms; /* the end, since 1970 */
+    uint64_t time_ms;  /* of the event, since 1970 */
+    const char *event; /* open, live or close */
     uint64_t id;
     uint32_t worker;
     const char *listener;
@@ -32,13 +50,14 @@ struct access_record {
     int64_t duration_us;   /* from accept to the end */
     uint64_t from_client_bytes;
     uint64_t from_server_bytes;
-    const char *reason;
-    const char *ended_by;
-    const char *error; /* NULL: none */
+    const char *reason;           /* of close */
+    const char *ended_by;         /* of close */
+    const char *error;            /* NULL: none */
+    const struct access_tcp *tcp; /* NULL: nobody wants to know */
 };
 
-/* Opens the target (stdout, stderr or a path) and starts the writer thread, which calls thread_begins (NULL: nothing)
- * first: to give up rights that its maker has; it has done so when this returns. */
+/* Opens the target (stdout, stderr, a path, or `syslog:` and the path of a socket) and starts the writer thread, which
+ * calls thread_begins (NULL: nothing) first: to give up rights that its maker has; it has done so when this returns. */
 struct access_log *access_log_create(const char *target, void (*thread_begins)(void), struct error *error);
 /* As it was given. */
 const char *access_log_target(const struct access_log *log);

@@ -5,6 +5,7 @@
 #define MOONRING_ENGINE_EPOCH_H
 
 #include "config/config.h"
+#include "engine/access_log.h"
 #include "engine/balance.h"
 #include "engine/settings.h"
 #include "engine/upstream.h"
@@ -35,11 +36,12 @@ struct epoch {
     struct settings *settings;    /* ours; one for each listener */
     size_t settings_count;
     const struct filter_list *filter_lists; /* one for each listener; NULL: no listener has a filter */
-    struct access_queue *access_log;        /* its maker's; where its sessions are told of; NULL: nowhere */
-    _Atomic uint64_t users;                 /* sessions, and acceptors whose next session begins in it; only the
-                                             * worker changes it */
-    uint64_t filtered_users;                /* of these, those of listeners with filters */
-    bool replaced;                          /* it has no new users, except from acceptors that end */
+    struct access_lines access_lines;
+    struct access_queue *access_log; /* its maker's; where its sessions are told of; NULL: nowhere */
+    _Atomic uint64_t users;          /* sessions, and acceptors whose next session begins in it; only the
+                                      * worker changes it */
+    uint64_t filtered_users;         /* of these, those of listeners with filters */
+    bool replaced;                   /* it has no new users, except from acceptors that end */
 };
 
 /* listeners, upstreams and filter_lists must outlive it. seed: for balances; any number, different for each worker.

@@ -117,6 +117,16 @@ int kernel_unsent(int fd) {
     return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
 }
 
+int kernel_tcp_state(int fd, struct kernel_tcp_state *state) {
+    struct tcp_info info = {.tcpi_rtt = 0};
+    socklen_t size = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0) {
+        return -errno;
+    }
+    *state = (struct kernel_tcp_state){.rtt_us = info.tcpi_rtt, .retransmits = info.tcpi_total_retrans};
+    return 0;
+}
+
 void kernel_close(int fd) {
     close(fd);
 }

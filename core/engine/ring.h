@@ -154,6 +154,12 @@ int kernel_local_address(int fd, struct address *address);
 int kernel_shutdown_write(int fd);
 /* Bytes written that the peer's kernel has not acknowledged yet; 0 when the connection is gone. */
 int kernel_unsent(int fd);
+/* What TCP knows of the path to the peer. Fails for unix sockets. */
+struct kernel_tcp_state {
+    uint32_t rtt_us;
+    uint32_t retransmits; /* segments, since the connection began */
+};
+int kernel_tcp_state(int fd, struct kernel_tcp_state *state);
 /* No request may be in flight: one would keep the socket open (liburing issue 932). */
 void kernel_close(int fd);
 /* Closes with a RST (unix sockets: like kernel_close). */

@@ -11,6 +11,9 @@
 #include <string.h>
 
 static void session_release(struct owner *owner);
+static void session_log_open(const struct session *session);
+static void session_log_live(struct session *session);
+static uint64_t session_line_due_us(const struct session *session);
 static void session_fired(struct timer *timer);
 static void session_connect(struct session *session);
 static void session_connect_done(struct op *op, const struct completion *completion);
@@ -128,6 +131,7 @@ static void session_admit(struct session *session) {
     if (!session_is_let_in(session)) {
         return;
     }
+    session_log_open(session);
     if (settings_have_chain(session->settings)) {
         session_ask_filters(session);
     } else {
@@ -744,7 +748,7 @@ static uint64_t earlier(uint64_t a_us, uint64_t b_us) {
 
 /* When the timer must fire at the latest: at the deadline, or for the state's own business. */
 static uint64_t session_due_us(const struct session *session) {
-    uint64_t due_us = session_deadline(session).us;
+    uint64_t due_us = earlier(session_deadline(session).us, session_line_due_us(session));
     if (session->chain != NULL) {
         due_us = earlier(due_us, chain_due_us(session->chain));
     }
@@ -810,6 +814,7 @@ static void session_fired(struct timer *timer) {
         chain_abandon(session->chain); /* the time of its last hooks is over */
         return;
     }
+    session_log_live(session);
     if (session->chain != NULL && chain_due_us(session->chain) <= now_us) {
         chain_fired(session->chain);
         if (session->owner.closing) {
@@ -874,17 +879,28 @@ static void peer_format(const struct session *session, char *text, size_t text_s
     address_format(&address, text, text_size);
 }
 
-static void session_log(const struct session *session) {
+static void tcp_note(int fd, int64_t *rtt_us, int64_t *retransmits) {
+    struct kernel_tcp_state state;
+    bool known = fd >= 0 && kernel_tcp_state(fd, &state) == 0;
+    *rtt_us = known ? (int64_t)state.rtt_us : -1;
+    *retransmits = known ? (int64_t)state.retransmits : -1;
+}
+
+static void session_write_line(const struct session *session, const char *event) {
     struct engine *engine = session->engine;
-    struct access_queue *log = session->settings->epoch->access_log;
-    char client[ADDRESS_TEXT_MAX];
-    if (log == NULL) {
-        return;
-    }
-    peer_format(session, client, sizeof client);
+    const struct epoch *epoch = session->settings->epoch;
     const struct upstream *upstream = session_upstream(session);
+    bool closes = session->state == SESSION_CLOSING;
+    char client[ADDRESS_TEXT_MAX];
+    struct access_tcp tcp;
+    peer_format(session, client, sizeof client);
+    if (epoch->access_lines.tcp_info) {
+        tcp_note(session->client_end.fd, &tcp.client_rtt_us, &tcp.client_retransmits);
+        tcp_note(session->server_end.fd, &tcp.server_rtt_us, &tcp.server_retransmits);
+    }
     const struct access_record record = {
         .time_ms = kernel_wall_ms(),
+        .event = event,
         .id = session->id,
         .worker = engine->number,
         .listener = session->settings->listener,
@@ -898,11 +914,12 @@ static void session_log(const struct session *session) {
         .duration_us = since_start_us(session, engine->now_us),
         .from_client_bytes = session->from_client.bytes,
         .from_server_bytes = session->from_server.bytes,
-        .reason = close_reason_name(session->reason),
-        .ended_by = close_reason_ended_by(session->reason),
+        .reason = closes ? close_reason_name(session->reason) : NULL,
+        .ended_by = closes ? close_reason_ended_by(session->reason) : NULL,
         .error = session->error,
+        .tcp = epoch->access_lines.tcp_info ? &tcp : NULL,
     };
-    if (!access_queue_write(log, &record)) {
+    if (!access_queue_write(epoch->access_log, &record)) {
         counter_add(&engine->counters.access_lost, 1);
     }
 }
@@ -916,6 +933,50 @@ static void session_tally(const struct session *session) {
     tally_bytes(listener, from_client, from_server);
     if (session->connected_us != 0) {
         tally_bytes(session_upstream_tally(session), from_client, from_server);
+    }
+}
+
+static bool session_is_empty(const struct session *session) {
+    return session->from_client.bytes == 0 && session->from_server.bytes == 0;
+}
+
+static bool session_was_ended_by_peers(const struct session *session) {
+    return session->reason == CLOSE_CLIENT_FIN || session->reason == CLOSE_SERVER_FIN ||
+           session->reason == CLOSE_CLIENT_RESET || session->reason == CLOSE_SERVER_RESET;
+}
+
+static void session_log_open(const struct session *session) {
+    const struct epoch *epoch = session->settings->epoch;
+    if (epoch->access_log != NULL && epoch->access_lines.at_open) {
+        session_write_line(session, "open");
+    }
+}
+
+static void session_log_close(const struct session *session) {
+    const struct epoch *epoch = session->settings->epoch;
+    bool skips = epoch->access_lines.skip_empty && session_is_empty(session) && session_was_ended_by_peers(session);
+    if (epoch->access_log != NULL && !epoch->access_lines.not_at_close && !skips) {
+        session_write_line(session, "close");
+    }
+}
+
+/* When the next line about a session that lives on is due. */
+static uint64_t session_line_due_us(const struct session *session) {
+    const struct epoch *epoch = session->settings->epoch;
+    uint64_t every_us = epoch->access_lines.every_us;
+    bool wanted = epoch->access_log != NULL && every_us != 0;
+    return wanted ? session->started_us + (session->periods + 1) * every_us : UINT64_MAX;
+}
+
+/* One line, however late it is. */
+static void session_log_live(struct session *session) {
+    const struct access_lines *lines = &session->settings->epoch->access_lines;
+    if (session_line_due_us(session) > session->engine->now_us) {
+        return;
+    }
+    session->periods = (uint32_t)((session->engine->now_us - session->started_us) / lines->every_us);
+    if (!lines->skip_empty || !session_is_empty(session)) {
+        session_write_line(session, "live");
     }
 }
 
@@ -960,7 +1021,7 @@ void session_close(struct session *session, enum close_reason reason) {
     link_remove(&session->from_server.link);
     endpoint_decide_end(session, &session->from_client);
     endpoint_decide_end(session, &session->from_server);
-    session_log(session);
+    session_log_close(session);
     session_tally(session);
     endpoint_cancel(session, &session->client_end, &session->from_server, &session->from_client);
     endpoint_cancel(session, &session->server_end, &session->from_client, &session->from_server);

@@ -87,6 +87,7 @@ struct session {
     bool nonblocking;  /* both descriptors are O_NONBLOCK, for splicing */
     uint32_t unsent;   /* RESETTING: what the receiver had not acknowledged when we looked last */
     uint32_t look_ms;  /* from one look to the next */
+    uint32_t periods;  /* of epoch->access_lines.every_us that have passed */
     uint32_t source;   /* where settings->sources counts it; 0: nowhere */
 };
 

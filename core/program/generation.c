@@ -148,6 +148,7 @@ static bool part_make_epoch(struct generation_part *part, struct generation *gen
     }
     part->epoch->generation = generation;
     part->epoch->access_log = part->access_queue;
+    part->epoch->access_lines = logs_lines(&config->log);
     return part_take_tallies(part, generation);
 }
 

@@ -4,6 +4,23 @@
 
 #include <string.h>
 
+static bool is_wanted(const struct config_log *config, enum config_access_event event) {
+    for (size_t i = 0; i < config->access_when_count; i++) {
+        if (config->access_when[i] == (uint32_t)event) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct access_lines logs_lines(const struct config_log *config) {
+    return (struct access_lines){.at_open = is_wanted(config, ACCESS_AT_OPEN),
+                                 .not_at_close = !is_wanted(config, ACCESS_AT_CLOSE),
+                                 .every_us = config->access_every_ms * 1000,
+                                 .skip_empty = config->access_skip_empty,
+                                 .tcp_info = config->access_tcp_info};
+}
+
 struct held_log *logs_open(struct logs *logs, const char *target, struct error *error) {
     struct held_log *place = NULL;
     for (size_t i = 0; i < LOGS_MAX; i++) {

@@ -27,6 +27,9 @@ struct logs {
     pthread_mutex_t *view_lock;  /* the program's; held while the two above change */
 };
 
+/* Which lines the configuration wants. */
+struct access_lines logs_lines(const struct config_log *config);
+
 /* The log of that target, opened if it is not yet. NULL: the error says why. */
 struct held_log *logs_open(struct logs *logs, const char *target, struct error *error);
 /* Closes those that no generation has any more and whose lines are all written. True: some have lines still. */

@@ -501,6 +501,27 @@ conforms(a_full_socket_takes_bytes_once_it_was_read_unix) {
     full_socket_takes_bytes_once_it_was_read(LOCAL);
 }
 
+static void knows_the_state_of_tcp(enum family family, const char *expected) {
+    struct stage stage;
+    struct kernel_tcp_state state = {.rtt_us = 0};
+    stage_open(&stage, family, "");
+    say(&stage, stage.near, 1000);
+    hear(&stage, stage.far, 1000);
+    bool known = kernel_tcp_state(stage.near, &state) == 0;
+    note(&stage, "known", known);
+    note(&stage, "round trip", known && state.rtt_us > 0);
+    note(&stage, "retransmits", (int)state.retransmits);
+    stage_close(&stage, expected);
+}
+
+conforms(the_state_of_tcp_is_known_of_tcp) {
+    knows_the_state_of_tcp(TCP, "send 1000\nrecv 1000 bytes, last bytes\nknown 1\nround trip 1\nretransmits 0\n");
+}
+
+conforms(the_state_of_tcp_is_not_known_of_unix_sockets) {
+    knows_the_state_of_tcp(LOCAL, "send 1000\nrecv 1000 bytes, last bytes\nknown 0\nround trip 0\nretransmits 0\n");
+}
+
 conforms(bytes_that_arrived_are_not_unsent) {
     struct stage stage;
     stage_open(&stage, TCP, "");

@@ -146,6 +146,17 @@ int kernel_unsent(int fd) {
     return file->stream == NULL || file->stream->dead ? 0 : (int)stream_unsent(file->stream);
 }
 
+/* Segments are never lost here. */
+int kernel_tcp_state(int fd, struct kernel_tcp_state *state) {
+    struct world *world = world_here();
+    struct file *file = file_get_kind(world, fd, FILE_SOCKET, __func__);
+    if (file->stream != NULL && file->stream->local) {
+        return -EOPNOTSUPP;
+    }
+    *state = (struct kernel_tcp_state){.rtt_us = 2 * world->options.latency_us_max + 1};
+    return 0;
+}
+
 void kernel_close(int fd) {
     struct world *world = call();
     world_trace(world, "kernel close fd %d", fd);

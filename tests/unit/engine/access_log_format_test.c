@@ -7,6 +7,7 @@
 static struct access_record full_record(void) {
     return (struct access_record){
         .time_ms = UINT64_C(1769860800123),
+        .event = "close",
         .id = 42,
         .worker = 1,
         .listener = "web",
@@ -62,43 +63,59 @@ static void expect_json(const char *text, const char *wanted) {
 
 Test(access_log, a_line_of_text_has_every_field, .timeout = 10) {
     struct access_record record = full_record();
-    expect_line(&record, ACCESS_FORMAT_TEXT,
-                "time=2026-01-31T12:00:00.123Z id=42 worker=1 listener=web client=10.0.0.9:5000 upstream=app "
-                "server=one server_address=10.0.0.1:80 tries=2 connect_ms=1.234 first_byte_ms=5.600 "
-                "duration_ms=1000.000 from_client_bytes=10 from_server_bytes=2000 reason=server_reset "
-                "ended_by=server error=\"Connection reset by peer\"\n");
+    expect_line(
+        &record, ACCESS_FORMAT_TEXT,
+        "time=2026-01-31T12:00:00.123Z event=close id=42 worker=1 listener=web client=10.0.0.9:5000 upstream=app "
+        "server=one server_address=10.0.0.1:80 tries=2 connect_ms=1.234 first_byte_ms=5.600 "
+        "duration_ms=1000.000 from_client_bytes=10 from_server_bytes=2000 reason=server_reset "
+        "ended_by=server error=\"Connection reset by peer\"\n");
 }
 
 Test(access_log, a_line_of_json_has_every_field, .timeout = 10) {
     struct access_record record = full_record();
-    expect_line(&record, ACCESS_FORMAT_JSON,
-                "{\"time\":\"2026-01-31T12:00:00.123Z\",\"id\":42,\"worker\":1,\"listener\":\"web\","
-                "\"client\":\"10.0.0.9:5000\",\"upstream\":\"app\",\"server\":\"one\","
-                "\"server_address\":\"10.0.0.1:80\",\"tries\":2,\"connect_ms\":1.234,\"first_byte_ms\":5.600,"
-                "\"duration_ms\":1000.000,\"from_client_bytes\":10,\"from_server_bytes\":2000,"
-                "\"reason\":\"server_reset\",\"ended_by\":\"server\",\"error\":\"Connection reset by peer\"}\n");
+    expect_line(
+        &record, ACCESS_FORMAT_JSON,
+        "{\"time\":\"2026-01-31T12:00:00.123Z\",\"event\":\"close\",\"id\":42,\"worker\":1,\"listener\":\"web\","
+        "\"client\":\"10.0.0.9:5000\",\"upstream\":\"app\",\"server\":\"one\","
+        "\"server_address\":\"10.0.0.1:80\",\"tries\":2,\"connect_ms\":1.234,\"first_byte_ms\":5.600,"
+        "\"duration_ms\":1000.000,\"from_client_bytes\":10,\"from_server_bytes\":2000,"
+        "\"reason\":\"server_reset\",\"ended_by\":\"server\",\"error\":\"Connection reset by peer\"}\n");
 }
 
 Test(access_log, what_there_is_not_is_a_dash_in_text, .timeout = 10) {
     struct access_record record = full_record();
     record.server = record.server_address = record.error = NULL;
     record.connect_us = record.first_byte_us = -1;
-    expect_line(&record, ACCESS_FORMAT_TEXT,
-                "time=2026-01-31T12:00:00.123Z id=42 worker=1 listener=web client=10.0.0.9:5000 upstream=app "
-                "server=- server_address=- tries=2 connect_ms=- first_byte_ms=- duration_ms=1000.000 "
-                "from_client_bytes=10 from_server_bytes=2000 reason=server_reset ended_by=server error=-\n");
+    expect_line(
+        &record, ACCESS_FORMAT_TEXT,
+        "time=2026-01-31T12:00:00.123Z event=close id=42 worker=1 listener=web client=10.0.0.9:5000 upstream=app "
+        "server=- server_address=- tries=2 connect_ms=- first_byte_ms=- duration_ms=1000.000 "
+        "from_client_bytes=10 from_server_bytes=2000 reason=server_reset ended_by=server error=-\n");
 }
 
 Test(access_log, what_there_is_not_is_null_in_json, .timeout = 10) {
     struct access_record record = full_record();
     record.server = record.server_address = record.error = NULL;
     record.connect_us = record.first_byte_us = -1;
-    expect_line(&record, ACCESS_FORMAT_JSON,
-                "{\"time\":\"2026-01-31T12:00:00.123Z\",\"id\":42,\"worker\":1,\"listener\":\"web\","
-                "\"client\":\"10.0.0.9:5000\",\"upstream\":\"app\",\"server\":null,\"server_address\":null,"
-                "\"tries\":2,\"connect_ms\":null,\"first_byte_ms\":null,\"duration_ms\":1000.000,"
-                "\"from_client_bytes\":10,\"from_server_bytes\":2000,\"reason\":\"server_reset\","
-                "\"ended_by\":\"server\",\"error\":null}\n");
+    expect_line(
+        &record, ACCESS_FORMAT_JSON,
+        "{\"time\":\"2026-01-31T12:00:00.123Z\",\"event\":\"close\",\"id\":42,\"worker\":1,\"listener\":\"web\","
+        "\"client\":\"10.0.0.9:5000\",\"upstream\":\"app\",\"server\":null,\"server_address\":null,"
+        "\"tries\":2,\"connect_ms\":null,\"first_byte_ms\":null,\"duration_ms\":1000.000,"
+        "\"from_client_bytes\":10,\"from_server_bytes\":2000,\"reason\":\"server_reset\","
+        "\"ended_by\":\"server\",\"error\":null}\n");
+}
+
+Test(access_log, tells_of_tcp_what_the_kernel_knows, .timeout = 10) {
+    const struct access_tcp tcp = {
+        .client_rtt_us = 1500, .client_retransmits = 3, .server_rtt_us = -1, .server_retransmits = -1};
+    struct access_record record = full_record();
+    record.tcp = &tcp;
+    expect_field(&record, ACCESS_FORMAT_TEXT,
+                 " client_rtt_ms=1.500 client_retransmits=3 server_rtt_ms=- server_retransmits=-\n");
+    expect_field(&record, ACCESS_FORMAT_JSON,
+                 ",\"client_rtt_ms\":1.500,\"client_retransmits\":3,\"server_rtt_ms\":null,"
+                 "\"server_retransmits\":null}\n");
 }
 
 Test(access_log, times_have_three_decimals, .timeout = 10) {

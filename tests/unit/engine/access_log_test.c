@@ -56,6 +56,7 @@ static void fixture_start(struct fixture *fixture) {
 static void queue_write(struct access_queue *queue, uint32_t worker, uint64_t id) {
     const struct access_record record = {
         .time_ms = UINT64_C(1769860800123),
+        .event = "close",
         .id = id,
         .worker = worker,
         .listener = "web",
@@ -148,11 +149,12 @@ static uint64_t expect_lines(const char *text, uint64_t *last_ids, uint32_t work
         unsigned long id = 0;
         unsigned worker = UINT32_MAX;
         int length = 0;
-        sscanf(line,
-               "time=2026-01-31T12:00:00.123Z id=%lu worker=%u listener=web client=10.0.0.9:5000 upstream=app "
-               "server=one server_address=10.0.0.1:80 tries=1 connect_ms=0.000 first_byte_ms=0.000 duration_ms=0.000 "
-               "from_client_bytes=0 from_server_bytes=0 reason=client_fin ended_by=client error=-%n",
-               &id, &worker, &length);
+        sscanf(
+            line,
+            "time=2026-01-31T12:00:00.123Z event=close id=%lu worker=%u listener=web client=10.0.0.9:5000 upstream=app "
+            "server=one server_address=10.0.0.1:80 tries=1 connect_ms=0.000 first_byte_ms=0.000 duration_ms=0.000 "
+            "from_client_bytes=0 from_server_bytes=0 reason=client_fin ended_by=client error=-%n",
+            &id, &worker, &length);
         cr_assert(length > 0 && line[length] == '\n', "not a line: %.300s", line);
         cr_assert_lt(worker, workers);
         cr_assert_gt(id, last_ids[worker], "line %lu comes after %lu", id, last_ids[worker]);
@@ -561,7 +563,7 @@ Test(access_log, a_line_that_a_full_disk_cut_short_does_not_swallow_the_next, .t
     access_log_destroy(fixture.log);
     struct bytes content = read_file(fixture.path);
     cr_assert_eq(count_of(content.data, "\ntime="), 4, "%s", content.data);
-    const char *last = strstr(content.data, "\ntime=2026-01-31T12:00:00.123Z id=11 ");
+    const char *last = strstr(content.data, "\ntime=2026-01-31T12:00:00.123Z event=close id=11 ");
     cr_assert_not_null(last, "%s", content.data);
     uint64_t last_id = 10;
     cr_assert_eq(expect_lines(last + 1, &last_id, 1), 1);
