@@ -10,7 +10,7 @@ local debug, error, ipairs, load, pairs, rawget, select = debug, error, ipairs, 
 local setmetatable, tostring, type, unpack = setmetatable, tostring, type, unpack
 local require_anything = require
 local check_stack, check_room, check_yield = native.check_stack, native.check_room, native.check_yield
-local find, format, gmatch, gsub, rep = string.find, string.format, string.gmatch, string.gsub, string.rep
+local find, format, gmatch, gsub, rep, sub = string.find, string.format, string.gmatch, string.gsub, string.rep, string.sub
 
 -- ---- functions that call Lua from C, or make much of little -----------------------------------------------------------
 
@@ -28,6 +28,22 @@ function string.rep(text, count, separator)
     if size > 65536 then check_room(2 * size) end -- it is put together, and then copied
   end
   return rep(text, count, separator)
+end
+
+-- Where one place in a script has called string.sub with an end beyond the text, and this was compiled, the compiler of
+-- Debian 12's LuaJIT takes a negative end for one as well: ("abcdef"):sub(3, -4) is "cdef" then (LuaJIT issue 1469).
+-- Positions that exist are not in danger.
+function string.sub(text, i, j)
+  if type(text) ~= "string" or type(i) ~= "number" or i % 1 ~= 0 then return sub(text, i, j) end
+  local size = #text
+  if j == nil then j = size end
+  if type(j) ~= "number" or j % 1 ~= 0 then return sub(text, i, j) end
+  if i < 0 then i = i + size + 1 end
+  if i < 1 then i = 1 end
+  if j < 0 then j = j + size + 1 end
+  if j > size then j = size end
+  if i > j then return "" end
+  return sub(text, i, j)
 end
 
 function table.sort(list, before)
