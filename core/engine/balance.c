@@ -243,15 +243,6 @@ static struct server *pick_by_key(const struct balance *balance, uint64_t key, c
 
 /* --- who is asked first ------------------------------------------------------------------------------------------ */
 
-static bool nobody_is_in_service(const struct balance *balance) {
-    for (size_t i = 0; i < balance->servers_count; i++) {
-        if (server_is_in_service(&balance->servers[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* For a key, or NULL. */
 static struct server *pick_any(struct balance *balance, const uint64_t *key, const struct choice *choice) {
     return key == NULL ? pick(balance, choice) : pick_by_key(balance, *key, choice);
@@ -267,7 +258,7 @@ static struct server *pick_in_order(struct balance *balance, const uint64_t *key
         choice.backup = true;
         server = pick_any(balance, key, &choice);
     }
-    if (server == NULL && nobody_is_in_service(balance)) {
+    if (server == NULL && servers_are_out(balance->servers, balance->servers_count)) {
         choice = (struct choice){.tried = tried, .tried_count = tried_count, .desperate = true};
         server = pick_any(balance, key, &choice);
         choice.backup = true;

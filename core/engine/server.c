@@ -27,6 +27,15 @@ bool server_is_in_service(const struct server *server) {
     return atomic_load_explicit(&server->state->health.out, memory_order_relaxed) == 0;
 }
 
+bool servers_are_out(const struct server *servers, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (server_is_in_service(&servers[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static uint32_t server_weight(const struct server *server) {
     uint32_t wanted = atomic_load_explicit(&server->state->health.weight, memory_order_relaxed);
     return wanted != 0 ? wanted : server->weight;

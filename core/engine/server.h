@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct server_state {
@@ -40,6 +41,8 @@ bool server_has_room(const struct server *server);
 
 /* Nothing speaks against it. */
 bool server_is_in_service(const struct server *server);
+/* Something speaks against each of them. */
+bool servers_are_out(const struct server *servers, size_t count);
 /* Its share of the sessions: the weight that the configuration or an operator gives it, times a hundred. */
 uint32_t server_full_share(const struct server *server);
 /* The same, and less while it has just returned. */

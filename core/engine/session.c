@@ -258,7 +258,8 @@ static void session_back_off(struct session *session) {
 }
 
 void session_give_up(struct session *session) {
-    if (session->tries == 0) {
+    const struct upstream *upstream = session_upstream(session);
+    if (session->tries == 0 && !servers_are_out(upstream->servers, upstream->servers_count)) {
         session_close(session, CLOSE_UPSTREAM_FULL);
     } else {
         session_close(session, session->timed_out ? CLOSE_TIMEOUT_CONNECT : CLOSE_NO_SERVER);
@@ -302,7 +303,10 @@ static void session_no_server(struct session *session) {
         return;
     }
     if (session->tries == 0) {
-        session->error = "every server of the upstream has its max_connections";
+        const struct upstream *upstream = session_upstream(session);
+        session->error = servers_are_out(upstream->servers, upstream->servers_count)
+                             ? "no server of the upstream is in service"
+                             : "every server of the upstream has its max_connections";
     }
     session_reached_none(session);
 }

@@ -12,6 +12,10 @@
 
 #define CTL_EXIT "\nexit status: 0 done; 2 refused; 3 nobody answers\n"
 
+#define SERVER_WISH                                                                                                    \
+    "\nIt holds over reloads, as long as the server keeps its name and address, and ends with the process.\n"          \
+    "A host with several addresses: UPSTREAM/SERVER means all, UPSTREAM/SERVER/ADDRESS one.\n"
+
 static const struct command_row COMMANDS[COMMANDS_COUNT] = {
     [COMMAND_NONE] = {"", "", "moonring COMMAND [OPTIONS]", "", 0, 0},
     [COMMAND_RUN] = {"run", "relay connections until a signal ends it",
@@ -85,6 +89,17 @@ static const struct command_row COMMANDS[COMMANDS_COUNT] = {
          0, 0},
     [COMMAND_CTL_METRICS] = {"ctl metrics", "all counters, in Prometheus' text format", "moonring ctl metrics",
                              CTL_EXIT, 0, 0},
+    [COMMAND_CTL_UPSTREAMS] = {"ctl upstreams", "servers: state and why, weight, sessions, checks",
+                               "moonring ctl upstreams [UPSTREAM] [--json]", CTL_EXIT, 0, 1},
+    [COMMAND_CTL_DRAIN] = {"ctl drain", "give a server no new sessions; those that it has go on",
+                           "moonring ctl drain UPSTREAM/SERVER", SERVER_WISH CTL_EXIT, 1, 1},
+    [COMMAND_CTL_DISABLE] = {"ctl disable", "as drain, without checks; on_server_down holds for its sessions",
+                             "moonring ctl disable UPSTREAM/SERVER", SERVER_WISH CTL_EXIT, 1, 1},
+    [COMMAND_CTL_ENABLE] = {"ctl enable", "take a server back that was drained, disabled or ejected",
+                            "moonring ctl enable UPSTREAM/SERVER",
+                            "\nOne that its checks find down stays down until they pass.\n" CTL_EXIT, 1, 1},
+    [COMMAND_CTL_WEIGHT] = {"ctl weight", "give a server another weight, or its configured one again",
+                            "moonring ctl weight UPSTREAM/SERVER [1-1000]", SERVER_WISH CTL_EXIT, 1, 2},
     [COMMAND_CTL_RELOAD] = {"ctl reload", "read the configuration and its filters again, and tell what became of it",
                             "moonring ctl reload [--json]",
                             "\nAs SIGHUP, but it waits for the result.\n"
@@ -123,9 +138,12 @@ static const struct command_row COMMANDS[COMMANDS_COUNT] = {
 /* What has its answer as JSON, too. */
 #define IN_JSON                                                                                                        \
     (IN(COMMAND_CTL_STATUS) | IN_FILTERED | IN(COMMAND_CTL_GENERATIONS) | IN(COMMAND_CTL_RELOAD) |                     \
-     IN(COMMAND_CTL_PLAN) | IN(COMMAND_CTL_ROLLBACK) | IN(COMMAND_CTL_LOG_LEVEL))
+     IN(COMMAND_CTL_PLAN) | IN(COMMAND_CTL_ROLLBACK) | IN(COMMAND_CTL_LOG_LEVEL) | IN(COMMAND_CTL_UPSTREAMS))
+/* What is about a server. */
+#define IN_SERVER_WISH                                                                                                 \
+    (IN(COMMAND_CTL_DRAIN) | IN(COMMAND_CTL_DISABLE) | IN(COMMAND_CTL_ENABLE) | IN(COMMAND_CTL_WEIGHT))
 /* What goes to the admin socket. */
-#define IN_CTL (IN(COMMAND_CTL) | IN(COMMAND_CTL_METRICS) | IN_JSON)
+#define IN_CTL (IN(COMMAND_CTL) | IN(COMMAND_CTL_METRICS) | IN_SERVER_WISH | IN_JSON)
 
 static const struct option_row OPTIONS[OPTIONS_COUNT] = {
     [OPTION_CONFIG] = {'c', "config", "FILE", IN(COMMAND_RUN) | IN(COMMAND_CHECK) | IN(COMMAND_CONFIG_DUMP) | IN_CTL,

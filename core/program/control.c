@@ -6,6 +6,7 @@
 #include "program/program.h"
 #include "program/reload.h"
 #include "program/reload_watch.h"
+#include "program/server_orders.h"
 #include "program/service_manager.h"
 #include "program/session_order.h"
 #include "program/status.h"
@@ -226,6 +227,34 @@ static int answer_log_level(struct control *control, const struct arguments *ord
     return ADMIN_DONE;
 }
 
+static int answer_upstreams(struct control *control, const struct arguments *order, struct bytes *answer) {
+    const char *upstream = order->operands_count > 0 ? order->operands[0] : NULL;
+    bool found = wants_json(order) ? servers_to_json(&control->program, upstream, answer)
+                                   : servers_describe(&control->program, upstream, answer);
+    return found ? ADMIN_DONE : ADMIN_REFUSED;
+}
+
+static int answer_drain(struct control *control, const struct arguments *order, struct bytes *answer) {
+    bool done = servers_order(&control->program, order->operands[0], HEALTH_DRAINED, answer);
+    return done ? ADMIN_DONE : ADMIN_REFUSED;
+}
+
+static int answer_disable(struct control *control, const struct arguments *order, struct bytes *answer) {
+    bool done = servers_order(&control->program, order->operands[0], HEALTH_DISABLED, answer);
+    return done ? ADMIN_DONE : ADMIN_REFUSED;
+}
+
+static int answer_enable(struct control *control, const struct arguments *order, struct bytes *answer) {
+    bool done = servers_order(&control->program, order->operands[0], 0, answer);
+    return done ? ADMIN_DONE : ADMIN_REFUSED;
+}
+
+static int answer_weight(struct control *control, const struct arguments *order, struct bytes *answer) {
+    const char *weight = order->operands_count > 1 ? order->operands[1] : NULL;
+    bool done = servers_weigh(&control->program, order->operands[0], weight, answer);
+    return done ? ADMIN_DONE : ADMIN_REFUSED;
+}
+
 struct order {
     int (*answer)(struct control *control, const struct arguments *order, struct bytes *answer);
     bool changes; /* something: the log tells who wanted it */
@@ -241,6 +270,11 @@ static const struct order orders[COMMANDS_COUNT] = {
     [COMMAND_CTL_PLAN] = {answer_plan, false},
     [COMMAND_CTL_ROLLBACK] = {answer_rollback, true},
     [COMMAND_CTL_LOG_LEVEL] = {answer_log_level, true},
+    [COMMAND_CTL_UPSTREAMS] = {answer_upstreams, false},
+    [COMMAND_CTL_DRAIN] = {answer_drain, true},
+    [COMMAND_CTL_DISABLE] = {answer_disable, true},
+    [COMMAND_CTL_ENABLE] = {answer_enable, true},
+    [COMMAND_CTL_WEIGHT] = {answer_weight, true},
 };
 
 /* The words as they were typed. */

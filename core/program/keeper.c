@@ -76,13 +76,10 @@ static void ward_tell_ejection(const struct ward *ward) {
 }
 
 static void tell_if_nobody_is_left(const struct upstream *upstream) {
-    for (size_t i = 0; i < upstream->servers_count; i++) {
-        if (server_is_in_service(&upstream->servers[i])) {
-            return;
-        }
+    if (servers_are_out(upstream->servers, upstream->servers_count)) {
+        log_warn("upstream %s: no server is in service: those that are not drained or disabled are tried anyway",
+                 upstream->name);
     }
-    log_warn("upstream %s: no server is in service: those that are not drained or disabled are tried anyway",
-             upstream->name);
 }
 
 /* --- what becomes of a change ------------------------------------------------------------------------------------ */

@@ -6,15 +6,18 @@
 #include "engine/ring.h"
 #include "program/change.h"
 #include "program/difference.h"
+#include "program/server_orders.h"
 
 void reload_init(struct reload *reload) {
     *reload = (struct reload){.result = RELOAD_REFUSED};
     bytes_init(&reload->difference);
+    bytes_init(&reload->wishes);
     config_report_init(&reload->report);
 }
 
 void reload_finish(struct reload *reload) {
     bytes_finish(&reload->difference);
+    bytes_finish(&reload->wishes);
     config_report_finish(&reload->report);
     fingerprints_finish(&reload->files);
     held_config_drop(reload->held);
@@ -119,6 +122,7 @@ static void reload_run_held(struct reload *reload, struct program *program, stru
         reload->result = reload_apply(reload, program, held);
     }
     reload->sessions_before = program_sessions_before(program);
+    servers_list_wishes(program->generation, "", &reload->wishes);
     reload->took_ms = (kernel_now_ns() - began_ns) / 1000000;
     reload->generation = program->generation->number;
     reload_count(reload, program);
@@ -170,6 +174,9 @@ void reload_describe(const struct reload *reload, struct bytes *out) {
     if (reload->result == RELOAD_APPLIED && !reload->is_plan && reload->sessions_before > 0) {
         bytes_printf(out, "; %lu sessions keep what they had", (unsigned long)reload->sessions_before);
     }
+    if (reload->wishes.size > 0) {
+        bytes_printf(out, "; by operators: %s", reload->wishes.data);
+    }
 }
 
 static const char *result_name(enum reload_result result) {
@@ -194,6 +201,7 @@ void reload_to_json(const struct reload *reload, struct bytes *out) {
     json_text(&json, "difference", reload->difference.data);
     json_text(&json, "report", reload->report.text.data);
     json_number(&json, "sessions_before", reload->sessions_before);
+    json_text(&json, "servers_by_operators", reload->wishes.data);
     json_end(&json, '}');
     bytes_append_char(out, '\n');
 }

@@ -18,6 +18,7 @@ struct reload {
     uint64_t generation; /* at work now */
     uint64_t took_ms;
     struct bytes difference;     /* what changes, in one line */
+    struct bytes wishes;         /* what operators want of servers, which no reload changes */
     struct config_report report; /* what is wrong, and warnings */
     struct fingerprints files;   /* that it names, as they were before they were used */
     struct held_config *held;    /* counted; what was wanted, as far as it could be loaded; or NULL */

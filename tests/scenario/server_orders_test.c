@@ -1,0 +1,153 @@
+/* `moonring ctl upstreams`, `drain`, `disable`, `enable` and `weight`: what they do to sessions, and that reloads keep
+ * it. */
+#include "tests/support/deadline.h"
+#include "tests/support/moonring.h"
+
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SERVERS = 2, DONE = 0, REFUSED = 2 };
+
+struct stage {
+    struct moonring moonring;
+    struct peer_listener servers[SERVERS];
+    char socket[TEMPORARY_PATH_MAX + 8];
+    char yaml[4096];
+    struct process ctl;
+};
+
+static void stage_start(struct stage *stage, const char *keys) {
+    struct temporary folder;
+    char path[TEMPORARY_PATH_MAX];
+    temporary_create(&folder);
+    snprintf(stage->socket, sizeof(stage->socket), "unix:%s", temporary_path(&folder, "admin.sock", path));
+    peer_listen(&stage->servers[0], "127.0.0.1:0");
+    peer_listen(&stage->servers[1], "127.0.0.1:0");
+    snprintf(stage->yaml, sizeof(stage->yaml),
+             "listeners: {web: {bind: '127.0.0.1:0', upstream: pool}}\n"
+             "upstreams:\n"
+             "  pool:\n"
+             "    servers: [{name: a, address: '%s'}, {name: b, address: '%s'}]\n"
+             "    slow_start: off\n"
+             "    %s\n"
+             "process: {workers: 1}\n"
+             "admin: {bind: '%s'}\n",
+             stage->servers[0].address, stage->servers[1].address, keys, stage->socket);
+    moonring_start(&stage->moonring, "%s", stage->yaml);
+}
+
+/* Up to two operands. */
+static const char *ctl(struct stage *stage, const char *order, const char *first, const char *second, int status,
+                       const char *text) {
+    struct process *process = &stage->ctl;
+    process_start(process, NULL, ARGUMENTS(moonring_program(), "ctl", order, "--socket", stage->socket, first, second));
+    int code = process_wait(process);
+    cr_assert(code == status, "ctl %s ended with %d, not %d:\n%s", order, code, status, process_last_words(process));
+    const char *said = process_text(status == DONE ? &process->output : &process->errors);
+    cr_assert(strstr(said, text) != NULL, "ctl %s does not say \"%s\":\n%s", order, text, said);
+    return said;
+}
+
+/* So many sessions, one after the other; that many of them go to server a. */
+static void expect_on_a(struct stage *stage, int sessions, int wanted) {
+    struct pair pair;
+    int on_a = 0;
+    for (int session = 0; session < sessions; session++) {
+        struct pollfd polls[SERVERS] = {{.fd = stage->servers[0].fd, .events = POLLIN},
+                                        {.fd = stage->servers[1].fd, .events = POLLIN}};
+        peer_connect(&pair.client, stage->moonring.address);
+        cr_assert(poll(polls, SERVERS, DEADLINE_MS) > 0, "no server was connected");
+        on_a += polls[0].revents != 0;
+        pair_accept(&pair, &stage->servers[polls[0].revents != 0 ? 0 : 1]);
+        pair_exchange(&pair, 100);
+        pair_close(&pair);
+        moonring_wait_session(&stage->moonring);
+    }
+    cr_assert(on_a == wanted, "%d of %d on a, not %d", on_a, sessions, wanted);
+}
+
+Test(server_orders, drain_gives_no_new_sessions_and_keeps_those_there_are, .timeout = 30) {
+    struct stage stage;
+    struct pair pair;
+    stage_start(&stage, "");
+    pair_open(&pair, stage.moonring.address, &stage.servers[0]);
+    ctl(&stage, "drain", "pool/a", NULL, DONE, "pool/a is drained, weight 1, 1 sessions");
+    expect_on_a(&stage, 3, 0);
+    pair_exchange(&pair, 1000);
+    ctl(&stage, "upstreams", NULL, NULL, DONE, "drained");
+    ctl(&stage, "enable", "pool/a", NULL, DONE, "pool/a is up");
+    pair_close(&pair);
+    moonring_expect_session(&stage.moonring, "server=a reason=client_fin");
+    expect_on_a(&stage, 10, 5);
+}
+
+Test(server_orders, drained_servers_stay_drained_over_reloads_and_say_so, .timeout = 30) {
+    struct stage stage;
+    stage_start(&stage, "");
+    ctl(&stage, "drain", "pool/a", NULL, DONE, "drained");
+    ctl(&stage, "weight", "pool/b", "7", DONE, "weight 7");
+    const char *line = moonring_reload(&stage.moonring, "%s%s", stage.yaml, "shutdown: {drain_timeout: 1s}\n");
+    cr_assert(strstr(line, "; by operators: pool/a drained, pool/b weight 7") != NULL, "%s", line);
+    expect_on_a(&stage, 3, 0);
+    ctl(&stage, "status", NULL, NULL, DONE, "servers: 1 up, 1 drained; by operators: pool/a drained, pool/b weight 7");
+    ctl(&stage, "weight", "pool/b", NULL, DONE, "pool/b is up, weight 1");
+    ctl(&stage, "enable", "pool/a", NULL, DONE, "pool/a is up");
+    line = moonring_reload_again(&stage.moonring);
+    cr_assert(strstr(line, "operators") == NULL, "%s", line);
+}
+
+Test(server_orders, weight_changes_the_shares, .timeout = 30) {
+    struct stage stage;
+    stage_start(&stage, "");
+    ctl(&stage, "weight", "pool/a", "3", DONE, "pool/a is up, weight 3");
+    expect_on_a(&stage, 40, 30);
+}
+
+Test(server_orders, disable_does_to_sessions_what_on_server_down_says, .timeout = 30) {
+    struct stage stage;
+    struct pair pair;
+    stage_start(&stage, "on_server_down: reset");
+    pair_open(&pair, stage.moonring.address, &stage.servers[0]);
+    ctl(&stage, "drain", "pool/a", NULL, DONE, "drained");
+    pair_exchange(&pair, 1000);
+    ctl(&stage, "disable", "pool/a", NULL, DONE, "disabled");
+    peer_expect_reset(&pair.client);
+    moonring_expect_session(&stage.moonring, "server=a reason=server_down");
+    expect_on_a(&stage, 2, 0);
+}
+
+Test(server_orders, servers_that_are_all_drained_get_nothing, .timeout = 30) {
+    struct stage stage;
+    struct peer client;
+    stage_start(&stage, "");
+    ctl(&stage, "drain", "pool/a", NULL, DONE, "drained");
+    ctl(&stage, "drain", "pool/b", NULL, DONE, "drained");
+    peer_connect(&client, stage.moonring.address);
+    peer_expect_closed(&client);
+    moonring_expect_session(&stage.moonring, "reason=no_server tries=0");
+}
+
+Test(server_orders, what_is_not_there_or_not_allowed_is_refused, .timeout = 30) {
+    struct stage stage;
+    stage_start(&stage, "");
+    ctl(&stage, "drain", "pool/c", NULL, REFUSED, "there is no server \"pool/c\"");
+    ctl(&stage, "drain", "pool", NULL, REFUSED, "there is no server \"pool\"");
+    ctl(&stage, "drain", NULL, NULL, REFUSED, "moonring ctl drain UPSTREAM/SERVER");
+    ctl(&stage, "weight", "pool/a", "0", REFUSED, "moonring ctl drain");
+    ctl(&stage, "upstreams", "nothing", NULL, REFUSED, "there is no upstream \"nothing\"");
+}
+
+Test(server_orders, upstreams_are_told_as_json_too, .timeout = 30) {
+    struct stage stage;
+    struct process jq;
+    char command[4096];
+    stage_start(&stage, "");
+    ctl(&stage, "drain", "pool/b", NULL, DONE, "drained");
+    snprintf(command, sizeof(command),
+             "'%s' ctl upstreams --json --socket '%s' | jq -c '.servers[] | [.server, .state]'", moonring_program(),
+             stage.socket);
+    process_run(&jq, ARGUMENTS("sh", "-c", command));
+    cr_assert_str_eq(process_text(&jq.output), "[\"a\",\"up\"]\n[\"b\",\"drained\"]\n");
+}
