@@ -257,6 +257,13 @@ static bool has_full_server(const struct judge *judge, const struct config_liste
     return false;
 }
 
+/* What may have become of a session because its server went down. */
+static bool has_health(const struct judge *judge, const struct config_listener *listener,
+                       enum config_server_down on_server_down) {
+    const struct config_health *health = &judge->scene->upstreams[listener->upstream].health;
+    return health->outlier.on && health->on_server_down == on_server_down;
+}
+
 static bool has_failing_server(const struct judge *judge, const struct config_listener *listener) {
     const struct config_upstream *upstream = &judge->scene->upstreams[listener->upstream];
     for (size_t i = 0; i < upstream->servers_count; i++) {
@@ -297,7 +304,8 @@ static void judge_reason(const struct judge *judge, const struct config_listener
         break;
     case CLOSE_TIMEOUT_CONNECT:
     case CLOSE_NO_SERVER:
-        if (record->connect_us >= 0 || record->tries == 0) {
+        if (record->connect_us >= 0 ||
+            (record->tries == 0 && !judge->scene->upstreams[listener->upstream].health.outlier.on)) {
             judge_refuse_reason(client, reason, "it was connected, or never tried");
         }
         if (!has_failing_server(judge, listener) && connect_ms_of(judge, listener) > 1000) {
@@ -320,7 +328,15 @@ static void judge_reason(const struct judge *judge, const struct config_listener
         judge_refuse_reason(client, reason, "nobody wants a header");
         break;
     case CLOSE_SERVER_DOWN:
+        if (!has_health(judge, listener, SERVER_DOWN_RESET)) {
+            judge_refuse_reason(client, reason, "nothing says that it should be reset");
+        }
+        break;
     case CLOSE_DRAINED:
+        if (!has_health(judge, listener, SERVER_DOWN_DRAIN) || judge->scene->drain_timeout_ms == 0) {
+            judge_refuse_reason(client, reason, "nothing says that it should be drained");
+        }
+        break;
     case CLOSE_RETIRED:
         judge_refuse_reason(client, reason, "nothing is reloaded");
         break;

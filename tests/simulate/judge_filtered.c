@@ -254,7 +254,8 @@ static void judge_pace(const struct judge *judge, const struct passage *passage,
     uint64_t allowed = pace->bytes + pace->rate / 8 + pace->rate / 40 + 2;
     allowed += (uint64_t)((double)pace->rate * (double)passed_us / 1e6);
     uint64_t received = flow_of(passage, direction)->bytes;
-    if (pace->rate > 0 && received > allowed) {
+    bool is_received = source_of(passage, direction) != NULL; /* not by a filter that serves */
+    if (is_received && pace->rate > 0 && received > allowed) {
         world_violation("session %" PRIu64 " has received %" PRIu64 " bytes; its limit of %" PRIu64
                         " a second allows %" PRIu64,
                         passage->id, received, pace->rate, allowed);
@@ -329,6 +330,16 @@ static bool has_full_server(const struct judge *judge) {
     return false;
 }
 
+static bool has_health(const struct judge *judge, enum config_server_down on_server_down) {
+    for (size_t i = 0; i < judge->scene->upstreams_count; i++) {
+        const struct config_health *health = &judge->scene->upstreams[i].health;
+        if (health->outlier.on && health->on_server_down == on_server_down) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void refuse_unless(bool fits, const struct passage *passage, enum close_reason reason, const char *but) {
     if (!fits) {
         judge_refuse_reason(passage->client, reason, but);
@@ -397,7 +408,11 @@ static void judge_reason(const struct judge *judge, const struct passage *passag
         refuse_unless(has_full_server(judge), passage, reason, "no server has a limit");
         break;
     case CLOSE_SERVER_DOWN:
+        refuse_unless(has_health(judge, SERVER_DOWN_RESET), passage, reason, "nothing says that it should be reset");
+        break;
     case CLOSE_DRAINED:
+        refuse_unless(has_health(judge, SERVER_DOWN_DRAIN), passage, reason, "nothing says that it should be drained");
+        break;
     case CLOSE_RETIRED:
         refuse_unless(false, passage, reason, "nothing is reloaded");
         break;

@@ -178,6 +178,26 @@ static void listener_draw_filters(struct scene *scene, size_t index, const struc
     manners->bulk_max = manners->bulk_max < most ? manners->bulk_max : most;
 }
 
+/* Drawn apart, too. */
+static void scene_draw_health(struct scene *scene) {
+    struct random random;
+    random_init(&random, scene->world.seed ^ 0x4ea174);
+    scene->drain_timeout_ms = time_draw(&random, 1, 5 * 1000, 100);
+    for (size_t i = 0; i < scene->upstreams_count; i++) {
+        if (random_chance(&random, 600)) {
+            continue;
+        }
+        scene->upstreams[i].health = (struct config_health){
+            .outlier = {.on = true,
+                        .consecutive_failures = (uint32_t)random_scaled(&random, 5),
+                        .ejection_time_ms = 1 + random_scaled(&random, 5 * 1000),
+                        .ejection_max = (uint32_t)random_below(&random, 101)},
+            .on_server_down = (enum config_server_down)random_below(&random, SERVER_DOWN_RESET + 1),
+            .slow_start_ms = time_draw(&random, 1, 10 * 1000, 200),
+        };
+    }
+}
+
 static void scene_draw_filters(struct scene *scene, enum scene_filters filters, const struct filter_calls *calls) {
     struct random random;
     random_init(&random, scene->world.seed ^ 0xf1f7e25);
@@ -255,6 +275,7 @@ void scene_draw(struct scene *scene, uint64_t seed, enum scene_filters filters, 
         scene_make_bulk(scene, &random);
     }
     scene_draw_filters(scene, filters, calls);
+    scene_draw_health(scene);
     scene_draw_rules(scene);
     manners_limit(&scene->manners, scene->world.window_min);
 }

@@ -40,6 +40,7 @@ struct scene {
     struct config_server servers[SCENE_UPSTREAMS_MAX][SCENE_SERVERS_MAX];
     struct host_options hosts[SCENE_UPSTREAMS_MAX][SCENE_SERVERS_MAX];
     size_t upstreams_count;
+    uint64_t drain_timeout_ms;
     struct config_io io;
     uint32_t connections_max; /* of the process; 0: off */
     uint64_t arrival_us;      /* clients arrive within this time */

@@ -1,5 +1,6 @@
 #include "simulation.h"
 
+#include "engine/outlier.h"
 #include "engine/session.h"
 #include "engine/sources.h"
 #include "engine/worker.h"
@@ -32,8 +33,10 @@ struct simulation {
     struct worker worker;
     struct message stop;
     struct event stop_event;
+    struct event health_event; /* when somebody looks at the servers' health */
     uint64_t clients;
     uint64_t clients_over;
+    uint64_t ejections;
     bool stopping;
 };
 
@@ -110,6 +113,56 @@ static void simulation_room(void *argument, struct worker *worker) {
 static void simulation_socket_done(void *argument, int fd) {
     (void)argument;
     kernel_close(fd);
+}
+
+/* --- the keeper of servers -----------------------------------------------------------------------------------------
+ */
+
+static void simulation_told(void *argument, const struct upstream *upstream, const struct server *server,
+                            enum outlier_news news) {
+    struct simulation *simulation = argument;
+    simulation->ejections += news == OUTLIER_EJECTED;
+    world_trace(simulation->world, "server %s of %s: news %d", server->name, upstream->name, (int)news);
+}
+
+/* What the control thread does, without checks. Returns when something is due again. */
+static uint64_t upstream_tend(struct simulation *simulation, const struct upstream *upstream, uint64_t now_ms) {
+    uint64_t due_ms = UINT64_MAX;
+    for (size_t i = 0; i < upstream->servers_count; i++) {
+        const struct server *server = &upstream->servers[i];
+        bool was_ejected = server_numbers(server).out != 0;
+        uint64_t at_ms =
+            health_tend(&server->state->health, &upstream->health, simulation->scene.drain_timeout_ms, now_ms);
+        if (was_ejected && server_numbers(server).out == 0) {
+            outlier_give_chance(server);
+        }
+        due_ms = at_ms < due_ms ? at_ms : due_ms;
+    }
+    return due_ms;
+}
+
+static void health_fire(struct event *event) {
+    struct simulation *simulation = container_of(event, struct simulation, health_event);
+    uint64_t now_ms = kernel_now_ns() / 1000000;
+    uint64_t due_ms = UINT64_MAX;
+    for (size_t i = 0; i < simulation->scene.upstreams_count; i++) {
+        struct upstream *upstream = &simulation->upstreams[i];
+        if (upstream->health.outlier.on) {
+            outlier_look(upstream, now_ms, simulation_told, simulation);
+            uint64_t at_ms = upstream_tend(simulation, upstream, now_ms);
+            due_ms = at_ms < due_ms ? at_ms : due_ms;
+        }
+    }
+    worker_post_servers(&simulation->worker);
+    if (due_ms != UINT64_MAX) {
+        world_after(simulation->world, event, (due_ms > now_ms ? due_ms - now_ms : 1) * 1000000);
+    }
+}
+
+/* The control thread wakes up a little later. */
+static void simulation_suspected(void *argument) {
+    struct simulation *simulation = argument;
+    world_after(simulation->world, &simulation->health_event, world_latency_ns(simulation->world));
 }
 
 static void simulation_stopped(void *argument, struct worker *worker) {
@@ -210,6 +263,7 @@ static void worker_open(struct simulation *simulation) {
                                            .epoch = simulation->epoch,
                                            .room = simulation_room,
                                            .socket_done = simulation_socket_done,
+                                           .suspected = simulation_suspected,
                                            .stopped = simulation_stopped,
                                            .argument = simulation};
     if (!worker_init(&simulation->worker, &options, &error)) {
@@ -256,6 +310,7 @@ static void simulation_open(struct simulation *simulation, const struct simulati
     listeners_open(simulation);
     clients_enter(simulation);
     event_init(&simulation->stop_event, stop_fire);
+    event_init(&simulation->health_event, health_fire);
     if (simulation->scene.end != SCENE_ENDS_WITH_CLIENTS) {
         world_after(simulation->world, &simulation->stop_event, simulation->scene.end_us * 1000);
     }
@@ -309,12 +364,14 @@ static void totals_add(struct simulation_totals *totals, const struct simulation
     totals->promotions += engine->counters.splice_promotions;
     totals->demotions += engine->counters.splice_demotions;
     totals->retries += engine->counters.retries;
+    totals->ejections += simulation->ejections;
     totals->filtered += simulation->judge.filtered;
     troupe_add_counters(&simulation->troupe, &totals->troupe);
 }
 
 static void simulation_close(struct simulation *simulation) {
     world_forget(simulation->world, &simulation->stop_event);
+    world_forget(simulation->world, &simulation->health_event);
     refuse_wrong_counts(simulation);
     simulation->world->explain = NULL;
     worker_finish(&simulation->worker);
