@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Proves that the simulator bites: applies each deliberate bug to a scratch copy of the tree, builds the simulator there
-# and shows that it finds the bug within 10,000 sessions. Arguments: patches (default: all beside this script).
+# and shows that it finds the bug within 10,000 sessions. Arguments: patches (default: all beside this script). A patch may
+# begin with a line `simulator: OPTION...`: how its bug is looked for.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,21 +16,24 @@ build() { # TREE
         return 1
     }
 }
-simulate() { # TREE
+simulate() { # TREE OPTION...
+    local tree=$1
+    shift
     {
-        timeout 300 "$1/build/release/tests/simulator" --seed 1 --seeds $seeds >"$1/run.log" 2>&1
+        timeout 300 "$tree/build/release/tests/simulator" --seed 1 --seeds $seeds "$@" >"$tree/run.log" 2>&1
     } 2>/dev/null # the shell would tell of each crash
 }
 
 # Fails when the simulator does not find it.
 find_bug() { # PATCH
-    local name tree seed
+    local name tree seed options
     name=$(basename "$1" .patch)
     tree=$scratch/$name
     cp -a "$scratch/clean" "$tree"
     patch -s -p1 -d "$tree" <"$1"
     build "$tree"
-    if simulate "$tree"; then
+    read -r -a options < <(sed -n '1s/^simulator: //p' "$1") || true
+    if simulate "$tree" "${options[@]}"; then
         echo "MISSED $name"
         return 1
     fi
