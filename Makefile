@@ -105,7 +105,7 @@ $(BUILD)/tests/simulator-tests: $(call objects,$(SIMULATION_TESTS) tests/simulat
 $(BUILD)/tests/conformance-tests: $(call objects,tests/simulate/conformance.c tests/simulate/conformance_kernel.c $(BASE) $(SEAM))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -luring $(TEST_LIBS)
 
-$(BUILD)/tests/benchmark: $(call objects,$(BENCH) $(BASE))
+$(BUILD)/tests/benchmark: $(call objects,$(BENCH) $(BASE) core/engine/sources.c)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -luring -lm
 
 $(BUILD)/tests/epoll-relay: $(call objects,$(EPOLL_RELAY) $(BASE))

@@ -738,6 +738,11 @@ static void describe_words(const char *const *words, struct bytes *out) {
     }
 }
 
+static void describe_target(const struct key *key, struct bytes *out) {
+    bytes_append_text(out, key->type == KEY_TARGET ? "stderr, stdout or \"file:PATH\""
+                                                   : "stderr, stdout, \"file:PATH\" or \"syslog:/dev/log\"");
+}
+
 static void describe_type(const struct key *key, struct bytes *out) {
     switch (key->type) {
     case KEY_BOOL:
@@ -760,11 +765,9 @@ static void describe_type(const struct key *key, struct bytes *out) {
     case KEY_NAME:
         bytes_append_text(out, "a name");
         return;
-    case KEY_ACCESS_TARGET:
-        bytes_append_text(out, "stderr, stdout, \"file:PATH\" or \"syslog:/dev/log\"");
-        return;
     case KEY_TARGET:
-        bytes_append_text(out, "stderr, stdout or \"file:PATH\"");
+    case KEY_ACCESS_TARGET:
+        describe_target(key, out);
         return;
     case KEY_MODE:
         bytes_append_text(out, "four octal digits like \"0660\"");

@@ -1,5 +1,6 @@
 /* The bench: starts moonring and its peers one after another, round by round, under each workload, and reports what a
  * unit of work costs each. README.md in this folder tells what is measured and how to read it. */
+#include "tests/bench/costs.h"
 #include "tests/bench/interrupt.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/options.h"
@@ -290,6 +291,10 @@ static bool bench_main(struct bench *bench, int argument_count, char **arguments
     }
     if (bench->options.help) {
         fputs(options_help(), stdout);
+        return true;
+    }
+    if (bench->options.costs) {
+        costs_print();
         return true;
     }
     if (bench->options.list) {

@@ -19,6 +19,7 @@ struct options {
     double seconds; /* of each measurement */
     bool full;
     bool list;
+    bool costs;
     bool help;
 };
 

@@ -1,0 +1,8 @@
+/* What a client costs before it is served, in this process: no sockets, no kernel. */
+#ifndef MOONRING_BENCH_COSTS_H
+#define MOONRING_BENCH_COSTS_H
+
+/* Prints nanoseconds: of a look-up among 100,000 rules, and of a source that comes and goes. Takes about a second. */
+void costs_print(void);
+
+#endif
