@@ -716,6 +716,10 @@ bool value_write(const struct key *key, const void *record, const struct config 
 /* ---- types in words ---- */
 
 static void describe_range(const struct key *key, struct bytes *out) {
+    if (key->type == KEY_PERCENT) {
+        bytes_append_text(out, "0% to 100%");
+        return;
+    }
     if (key->type == KEY_INTEGER) {
         bytes_printf(out, "%llu to %llu", (unsigned long long)key->min, (unsigned long long)key->max);
         return;
@@ -752,11 +756,9 @@ static void describe_type(const struct key *key, struct bytes *out) {
     case KEY_DURATION:
     case KEY_SIZE:
     case KEY_RATE:
+    case KEY_PERCENT:
     case KEY_BANDWIDTH:
         describe_range(key, out);
-        return;
-    case KEY_PERCENT:
-        bytes_append_text(out, "0% to 100%");
         return;
     case KEY_WORD:
         describe_words(key->words, out);
