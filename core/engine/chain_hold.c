@@ -45,12 +45,13 @@ static void chain_check_hold(struct filter_session *filter_session, enum directi
         snprintf(why, sizeof why, "no byte came for hold_timeout while it held %u and needed %u", stage->input.bytes,
                  stage_wanted(stage));
         chain_hold_failed(filter_session, direction, why);
+        chain_advance(filter_session->chain); /* what a bypassed filter held comes to the next, who may then hold on */
     }
 }
 
 void chain_check_holds(struct chain *chain, enum direction direction) {
-    for (uint32_t i = 0; i < chain->count && !chain_is_closing(chain); i++) {
-        chain_check_hold(&chain->sessions[i], direction);
+    for (uint32_t position = 0; position < chain->count && !chain_is_closing(chain); position++) {
+        chain_check_hold(chain_at(chain, direction, position), direction);
     }
 }
 
