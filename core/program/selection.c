@@ -7,6 +7,7 @@
 #include "engine/upstream.h"
 #include "program/generation.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* --- from options ------------------------------------------------------------------------------------------------ */
@@ -41,8 +42,17 @@ static bool client_take(struct selection *selection, const char *text, struct er
     return cidr_parse(&selection->client, text, error) || option_wrong(OPTION_CLIENT, error);
 }
 
+/* "routing, connecting, ...": all that `ctl sessions` may show. */
+static void states_list(char *text, size_t size) {
+    size_t used = 0;
+    for (enum session_state state = 0; state <= SESSION_CLOSING && used < size; state++) {
+        used += (size_t)snprintf(text + used, size - used, "%s%s", state == 0 ? "" : ", ", session_state_name(state));
+    }
+}
+
 static bool state_take(struct selection *selection, const char *text, struct error *error) {
     struct nearest nearest;
+    char states[128];
     nearest_init(&nearest, text);
     selection->has_state = true;
     for (enum session_state state = 0; state <= SESSION_CLOSING; state++) {
@@ -55,10 +65,8 @@ static bool state_take(struct selection *selection, const char *text, struct err
     if (nearest.best != NULL) {
         return error_set(error, "--state: there is no \"%.80s\"; did you mean \"%s\"?", text, nearest.best);
     }
-    return error_set(error,
-                     "--state: there is no \"%.80s\"; there are: introducing, routing, connecting, greeting, relaying, "
-                     "resetting, lingering, closing",
-                     text);
+    states_list(states, sizeof states);
+    return error_set(error, "--state: there is no \"%.80s\"; there are: %s", text, states);
 }
 
 static bool older_take(struct selection *selection, const char *text, struct error *error) {

@@ -82,7 +82,8 @@ Test(selection, says_what_a_filter_may_be, .timeout = 10) {
     expect_refused("--client=10.0.0.1/8", "write 10.0.0.0/8");
     expect_refused("--client=web", "--client: ");
     expect_refused("--state=relayin", "did you mean \"relaying\"?");
-    expect_refused("--state=x", "there are: routing, connecting");
+    expect_refused("--state=x",
+                   "there are: introducing, routing, connecting, greeting, relaying, resetting, lingering, closing");
     expect_refused("--id=4711", "one is WORKER/NUMBER");
     expect_refused("--id=/1", "--id: ");
     expect_refused("--id=0/0", "--id: ");
