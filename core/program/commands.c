@@ -162,7 +162,7 @@ static const struct option_row OPTIONS[OPTIONS_COUNT] = {
     [OPTION_SERVER] = {0, "server", "SERVER", IN_FILTERED, "on this server: NAME or UPSTREAM/NAME"},
     [OPTION_CLIENT] = {0, "client", "CIDR", IN_FILTERED, "of clients with this address, or of this block"},
     [OPTION_STATE] = {0, "state", "STATE", IN_FILTERED,
-                      "in this state: introducing, routing, connecting, greeting, relaying, resetting, lingering"},
+                      "introducing|routing|connecting|greeting|relaying|resetting|lingering"},
     [OPTION_OLDER] = {0, "older", "DURATION", IN_FILTERED, "accepted longer ago than that: 30s, 5m, 2h"},
     [OPTION_GENERATION] = {0, "generation", "[<|>]N", IN_FILTERED,
                            "that began in generation N, before or after it; <=N, >=N"},
