@@ -278,6 +278,13 @@ void acceptor_resume(struct acceptor *acceptor) {
     }
 }
 
+/* An accept looks when it begins: this one ends and is armed again. */
+void acceptor_look(struct acceptor *acceptor) {
+    if (acceptor->state == ACCEPTOR_ARMED) {
+        acceptor_cancel(acceptor);
+    }
+}
+
 static void acceptor_fired(struct timer *timer) {
     struct acceptor *acceptor = container_of(timer, struct acceptor, timer);
     if (acceptor->leaving) {

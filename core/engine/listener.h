@@ -77,6 +77,8 @@ void acceptor_adopt(struct acceptor *acceptor, struct listener *listener, const 
 void acceptor_exhausted(struct acceptor *acceptor, int number);
 /* Opens what is parked and accepts again, as far as there is room. */
 void acceptor_resume(struct acceptor *acceptor);
+/* Looks into the queue, also if the kernel has not told of anybody there. */
+void acceptor_look(struct acceptor *acceptor);
 bool acceptor_is_waiting(const struct acceptor *acceptor);
 /* It was told to stop, or to leave. */
 bool acceptor_is_ending(const struct acceptor *acceptor);

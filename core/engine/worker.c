@@ -256,6 +256,21 @@ void worker_post_resume(struct worker *worker) {
     }
 }
 
+static void worker_run_look(struct worker *worker, struct message *message) {
+    (void)message;
+    atomic_store(&worker->look_posted, false);
+    list_for_each (link, &worker->acceptors) {
+        acceptor_look(container_of(link, struct acceptor, link));
+    }
+}
+
+void worker_post_look(struct worker *worker) {
+    if (!atomic_exchange(&worker->look_posted, true)) {
+        worker->look_message.run = worker_run_look;
+        worker_post(worker, &worker->look_message);
+    }
+}
+
 static void worker_run_servers(struct worker *worker, struct message *message) {
     (void)message;
     atomic_store(&worker->servers_posted, false);

@@ -32,7 +32,8 @@ struct worker_options {
     /* All of these are called on the worker's thread. A session ended, and acceptors of other workers may wait for it:
      */
     void (*room)(void *argument, struct worker *worker);
-    /* This worker accepts on the socket no more: */
+    /* This worker accepts on the socket no more. The kernel tells only one acceptor of a client who comes: if others
+     * accept on the socket they must be told to look (worker_post_look): */
     void (*socket_done)(void *argument, int fd);
     /* The filters of an epoch that was replaced are used no more; and nothing of the epoch is: */
     void (*filters_over)(void *argument, struct worker *worker, struct epoch *epoch);
@@ -57,6 +58,8 @@ struct worker {
     struct op event_cancel_op;
     struct message resume_message;
     atomic_bool resume_posted;
+    struct message look_message;
+    atomic_bool look_posted;
     struct message servers_message;
     atomic_bool servers_posted;
     bool stopping; /* accepts no more */
@@ -95,6 +98,8 @@ void worker_post(struct worker *worker, struct message *message);
 
 /* Any thread: there may be room for waiting clients. */
 void worker_post_resume(struct worker *worker);
+/* Any thread: somebody may wait in the queue of a socket that this worker shares, and only another one heard of it. */
+void worker_post_look(struct worker *worker);
 /* Any thread: servers went down, and sessions may have to end for that. */
 void worker_post_servers(struct worker *worker);
 

@@ -44,9 +44,18 @@ static void crew_room(void *argument, struct worker *worker) {
     pthread_mutex_unlock(&crew->lock);
 }
 
+/* The kernel wakes one of several that accept on a socket. If that one was told to leave meanwhile, its accept is
+ * cancelled before it takes the client, and the others do not know of him. */
 static void crew_socket_done(void *argument, int fd) {
     struct crew *crew = argument;
-    sockets_leave(crew->options.sockets, fd);
+    if (!sockets_leave(crew->options.sockets, fd)) {
+        return;
+    }
+    pthread_mutex_lock(&crew->lock);
+    crew_for_each(member, crew) {
+        worker_post_look(&member->worker);
+    }
+    pthread_mutex_unlock(&crew->lock);
 }
 
 static void crew_filters_over(void *argument, struct worker *worker, struct epoch *epoch) {

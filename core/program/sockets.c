@@ -473,20 +473,23 @@ void sockets_abandon(struct sockets *sockets) {
     sockets_remove_closed(sockets);
 }
 
-void sockets_leave(struct sockets *sockets, int fd) {
+bool sockets_leave(struct sockets *sockets, int fd) {
     bool found = false;
+    bool is_used = false;
     pthread_mutex_lock(&sockets->lock);
     for (size_t i = 0; i < sockets->count && !found; i++) {
         struct listening_socket *socket = &sockets->items[i];
         if (socket->fd == fd) {
             found = true;
-            if (--socket->users == 0) {
+            is_used = --socket->users > 0;
+            if (!is_used) {
                 socket_close(socket); /* the entry stays for the control thread to remove */
             }
         }
     }
     pthread_mutex_unlock(&sockets->lock);
     check(found);
+    return is_used;
 }
 
 uint32_t sockets_acceptors(struct sockets *sockets) {

@@ -69,7 +69,8 @@ enum socket_duty sockets_duty(const struct sockets *sockets, const struct listen
 /* Acceptors on addresses that the configuration at work names. */
 uint32_t sockets_acceptors(struct sockets *sockets);
 
-/* An acceptor on it has ended; the last one of an address that is left closes it. Any thread. */
-void sockets_leave(struct sockets *sockets, int fd);
+/* An acceptor on it has ended; the last one of an address that is left closes it. True: others accept on it still. Any
+ * thread. */
+bool sockets_leave(struct sockets *sockets, int fd);
 
 #endif

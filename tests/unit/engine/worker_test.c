@@ -200,6 +200,50 @@ Test(worker, that_cannot_begin_says_why_and_leaves_nothing_behind, .timeout = 10
     service_close(&service);
 }
 
+/* --- sharing a socket -----------------------------------------------------------------------------------------------
+ */
+
+struct bequest {
+    struct service first, heir;
+};
+
+/* The first one's `socket_done`, as the crew does it. */
+static void tell_heir(void *argument, int fd) {
+    struct bequest *bequest = container_of((struct service *)argument, struct bequest, first);
+    cr_assert_eq(fd, bequest->first.socket);
+    bequest->first.sockets_done++;
+    worker_post_look(&bequest->heir.worker);
+}
+
+static void leave_socket(void *argument, int fd) {
+    (void)argument;
+    (void)fd;
+}
+
+/* The kernel wakes one of two workers, the one that leaves: its accept is cancelled before it takes the client. */
+Test(worker, that_inherits_a_socket_serves_a_client_of_whom_only_the_other_was_told, .timeout = 10) {
+    struct bequest bequest;
+    struct service *first = &bequest.first, *heir = &bequest.heir;
+    service_init(first);
+    service_open(first);
+    service_init(heir);
+    service_open(heir);
+    first->worker.options.socket_done = tell_heir;
+    heir->worker.options.socket_done = leave_socket;
+    cr_assert(worker_accept(&heir->worker, &heir->listener, 0, first->socket));
+    service_turn(heir);
+    int client = service_client(first);
+    const struct worker_socket left = {.fd = first->socket};
+    worker_adopt(&first->worker, first->epoch, &left, 1);
+    service_wait(first, first->sockets_done == 1);
+    cr_assert_eq(service_counters(first)->sessions_opened, 0);
+    socket_write(client, 0, 10);
+    service_expect(heir, service_server(heir, 0), 0, 10);
+    kernel_close(client);
+    service_close(heir);
+    service_close(first);
+}
+
 /* --- walks ------------------------------------------------------------------------------------------------------- */
 
 enum { SESSIONS = 6 };
