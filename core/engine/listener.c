@@ -17,7 +17,6 @@ enum {
 };
 
 static void acceptor_accepted(struct op *op, const struct completion *completion);
-static void acceptor_cancelled(struct op *op, const struct completion *completion);
 static void acceptor_fired(struct timer *timer);
 static void acceptor_release(struct owner *owner);
 static void acceptor_arm(struct acceptor *acceptor);
@@ -36,7 +35,6 @@ void acceptor_begin(struct acceptor *acceptor, struct engine *engine, struct lis
     owner_init(&acceptor->owner, &engine->released, acceptor_release);
     link_init(&acceptor->link);
     op_init(&acceptor->accept_op, &acceptor->owner, acceptor_accepted);
-    op_init(&acceptor->cancel_op, &acceptor->owner, acceptor_cancelled);
     timer_init(&acceptor->timer, acceptor_fired);
     list_append(acceptors, &acceptor->link);
     engine_use(settings);
@@ -178,9 +176,8 @@ static void acceptor_count_waiting(struct acceptor *acceptor) {
 /* --- accepting -------------------------------------------------------------------------------------------------- */
 
 static void acceptor_cancel(struct acceptor *acceptor) {
-    if (acceptor->accept_op.in_flight && !acceptor->cancel_op.in_flight) {
-        acceptor->armed_since_cancel = false;
-        ring_cancel_fd(acceptor->engine->ring, &acceptor->cancel_op, acceptor->fd);
+    if (acceptor->accept_op.in_flight) {
+        ring_cancel(acceptor->engine->ring, &acceptor->accept_op);
     }
 }
 
@@ -193,7 +190,6 @@ static void acceptor_arm(struct acceptor *acceptor) {
     acceptor->state = ACCEPTOR_ARMED;
     if (!acceptor->accept_op.in_flight) {
         acceptor->multishot = acceptor_may_take_many(acceptor);
-        acceptor->armed_since_cancel = true;
         ring_accept(acceptor->engine->ring, &acceptor->accept_op, acceptor->fd, acceptor->multishot);
     }
 }
@@ -269,7 +265,7 @@ void acceptor_resume(struct acceptor *acceptor) {
         acceptor_settle(acceptor);
         return;
     }
-    if (acceptor->parked_count == 0 && !acceptor->cancel_op.in_flight && listener_has_room(acceptor->listener)) {
+    if (acceptor->parked_count == 0 && listener_has_room(acceptor->listener)) {
         wheel_stop(&acceptor->timer);
         acceptor_arm(acceptor);
         acceptor_count_waiting(acceptor);
@@ -329,15 +325,6 @@ static void acceptor_accepted(struct op *op, const struct completion *completion
     acceptor_settle(acceptor);
 }
 
-static void acceptor_cancelled(struct op *op, const struct completion *completion) {
-    (void)completion;
-    struct acceptor *acceptor = container_of(op, struct acceptor, cancel_op);
-    if (acceptor->state != ACCEPTOR_ARMED && acceptor->armed_since_cancel) {
-        acceptor_cancel(acceptor);
-    }
-    acceptor_settle(acceptor);
-}
-
 /* --- stopping --------------------------------------------------------------------------------------------------- */
 
 static void acceptor_take_last(struct acceptor *acceptor, int fd) {
@@ -359,9 +346,9 @@ static void acceptor_empty_queue(struct acceptor *acceptor) {
     }
 }
 
-/* Once the cancelled accept and its cancel are over, the queue is ours alone. */
+/* Once the cancelled accept is over, the queue is ours alone. */
 static void acceptor_settle(struct acceptor *acceptor) {
-    if (acceptor->state != ACCEPTOR_DRAINING || acceptor->accept_op.in_flight || acceptor->cancel_op.in_flight) {
+    if (acceptor->state != ACCEPTOR_DRAINING || acceptor->accept_op.in_flight) {
         return;
     }
     acceptor_open_parked(acceptor);

@@ -1,7 +1,7 @@
 /* One request that the kernel may hold, and the owner of the memory it points into.
  *
  * The rule that keeps this program safe: an op is embedded in its owner, the owner counts what the kernel still holds,
- * and memory goes back in one place only, after the last completion. A cancel is itself an op. */
+ * and memory goes back in one place only, after the last completion. */
 #ifndef MOONRING_ENGINE_OP_H
 #define MOONRING_ENGINE_OP_H
 

@@ -317,10 +317,12 @@ void ring_read_event(struct ring *ring, struct op *op, int fd, uint64_t *value) 
     ring_prepare(ring, sqe, op, OP_PLAIN);
 }
 
-void ring_cancel_fd(struct ring *ring, struct op *op, int fd) {
+void ring_cancel(struct ring *ring, struct op *op) {
+    check(op->in_flight);
     struct io_uring_sqe *sqe = sqe_take(ring);
-    io_uring_prep_cancel_fd(sqe, fd, IORING_ASYNC_CANCEL_ALL);
-    ring_prepare(ring, sqe, op, OP_PLAIN);
+    io_uring_prep_cancel(sqe, op, 0);
+    io_uring_sqe_set_data(sqe, NULL); /* nobody waits for its completion */
+    counter_add(&ring->counters.submissions, 1);
 }
 
 /* --- completing ------------------------------------------------------------------------------------------------- */
@@ -350,13 +352,6 @@ static void poll_write_watch(struct ring *ring, struct op *op) {
     counter_add(&ring->counters.submissions, 1);
 }
 
-static void poll_write_unwatch(struct ring *ring, struct op *op) {
-    struct io_uring_sqe *sqe = sqe_take(ring);
-    io_uring_prep_cancel(sqe, op, 0);
-    io_uring_sqe_set_data(sqe, NULL); /* nobody waits for its completion */
-    counter_add(&ring->counters.submissions, 1);
-}
-
 static bool is_writable(int events) {
     return events < 0 || (events & (POLLOUT | POLLERR | POLLHUP)) != 0;
 }
@@ -376,7 +371,7 @@ static bool ring_settle(struct ring *ring, struct op *op, struct completion *com
         if (completion->more) {
             if (op->kept == 0 && is_writable(completion->result)) {
                 op->kept = completion->result;
-                poll_write_unwatch(ring, op);
+                ring_cancel(ring, op);
             }
             return false;
         }
@@ -390,7 +385,7 @@ static bool ring_settle(struct ring *ring, struct op *op, struct completion *com
 static void ring_complete(struct ring *ring, const struct io_uring_cqe *cqe) {
     struct op *op = io_uring_cqe_get_data(cqe);
     if (op == NULL) {
-        return; /* of poll_write_unwatch */
+        return; /* of ring_cancel */
     }
     check(op->in_flight);
     struct completion completion = {.result = cqe->res,

@@ -2,8 +2,8 @@
  * tests, a fake with in-memory sockets and a seeded random: which one is chosen when the program is linked.
  *
  * A call with a `struct op` starts a request and cannot fail: the outcome comes as a completion to op->done, from
- * ring_run, never from inside the call. The op must not be in flight and its owner not closing (ring_cancel_fd is the
- * exception: it is how an owner closes). Functions named kernel_* do their work at once. */
+ * ring_run, never from inside the call. The op must not be in flight and its owner not closing. Functions named
+ * kernel_* do their work at once. */
 #ifndef MOONRING_ENGINE_RING_H
 #define MOONRING_ENGINE_RING_H
 
@@ -97,9 +97,12 @@ void ring_poll(struct ring *ring, struct op *op, int fd, enum ring_poll_events e
 /* Reads the 8 bytes of a kernel_event descriptor into *value, waiting for them. */
 void ring_read_event(struct ring *ring, struct op *op, int fd, uint64_t *value);
 
-/* Cancels every request on fd. Each completes on its own, usually with -ECANCELED, before or after this op, whose
- * result is the number of requests found. */
-void ring_cancel_fd(struct ring *ring, struct op *op, int fd);
+/* Asks for the end of what an op in flight waits for. It completes with -ECANCELED, or as if nobody had asked when that
+ * comes first. Nobody needs to wait for the cancel itself: the kernel takes requests in the order in which they were
+ * made, so the op, or whatever comes to lie in its place, may be used again at once. Also while the owner closes. The
+ * kernel finds the op by its address; by descriptor it would look through all polls that are armed (80 us among
+ * 2,500: io_poll_file_find in io_uring/poll.c). */
+void ring_cancel(struct ring *ring, struct op *op);
 
 /* --- receive buffers -------------------------------------------------------------------------------------------- */
 

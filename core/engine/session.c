@@ -17,8 +17,6 @@ static uint64_t session_line_due_us(const struct session *session);
 static void session_fired(struct timer *timer);
 static void session_connect(struct session *session);
 static void session_connect_done(struct op *op, const struct completion *completion);
-static void session_client_cancelled(struct op *op, const struct completion *completion);
-static void session_server_cancelled(struct op *op, const struct completion *completion);
 
 /* A filter may have set its own. */
 static const struct config_timeouts *session_timeouts(const struct session *session) {
@@ -63,8 +61,6 @@ static void session_init(struct session *session, struct engine *engine) {
     owner_init(&session->owner, &engine->released, session_release);
     link_init(&session->link);
     timer_init(&session->timer, session_fired);
-    op_init(&session->client_end.cancel_op, &session->owner, session_client_cancelled);
-    op_init(&session->server_end.cancel_op, &session->owner, session_server_cancelled);
     flow_init(&session->from_client, false);
     flow_init(&session->from_server, true);
     session->client_end.fd = -1;
@@ -504,39 +500,19 @@ static void session_try_failed(struct session *session, int number) {
     }
 }
 
-/* Goes on when both the connect and a cancel of it are over: a descriptor must not be closed, and its number used
- * again, while a cancel by that number is on its way. */
-static void session_connect_settled(struct session *session) {
-    if (session->owner.closing || connect_op(session)->in_flight || session->server_end.cancel_op.in_flight) {
+static void session_connect_done(struct op *op, const struct completion *completion) {
+    struct session *session = container_of(op, struct session, from_client.send_op);
+    if (session->owner.closing) {
         return;
     }
-    if (session->connect_result == 0) {
+    if (completion->result == 0) {
         session_relay(session);
-    } else if (session->connect_result == -EAGAIN && !session->timed_out) {
+    } else if (completion->result == -EAGAIN && !session->timed_out) {
         session->doing = "waits for room in the server's queue";
         session_look_later(session);
     } else {
-        session_try_failed(session, session->connect_result);
+        session_try_failed(session, completion->result);
     }
-}
-
-static void session_connect_done(struct op *op, const struct completion *completion) {
-    struct session *session = container_of(op, struct session, from_client.send_op);
-    session->connect_result = completion->result;
-    session_connect_settled(session);
-}
-
-static void session_server_cancelled(struct op *op, const struct completion *completion) {
-    (void)completion;
-    struct session *session = container_of(op, struct session, server_end.cancel_op);
-    if (session->state == SESSION_CONNECTING) {
-        session_connect_settled(session);
-    }
-}
-
-static void session_client_cancelled(struct op *op, const struct completion *completion) {
-    (void)op; /* only a closing session cancels there: it waits for this to be released */
-    (void)completion;
 }
 
 /* --- relaying --------------------------------------------------------------------------------------------------- */
@@ -794,8 +770,10 @@ static void session_connect_too_slow(struct session *session) {
     session->deadline_us = UINT64_MAX;
     session->look_us = UINT64_MAX;
     session->timed_out = true;
-    if (!session->server_end.cancel_op.in_flight) {
-        ring_cancel_fd(session->engine->ring, &session->server_end.cancel_op, session->server_end.fd);
+    if (connect_op(session)->in_flight) {
+        ring_cancel(session->engine->ring, connect_op(session));
+    } else {
+        session_try_failed(session, -ETIMEDOUT); /* it waited for room in the server's queue */
     }
 }
 
@@ -1005,11 +983,9 @@ static void endpoint_decide_end(struct session *session, struct flow *flow) {
     flow_sink(flow)->cut = broken || flow_undelivered(flow) > 0 || closing_cuts(session, flow);
 }
 
-static void endpoint_cancel(struct session *session, struct endpoint *endpoint, const struct flow *to,
-                            const struct flow *from) {
-    bool in_flight = from->recv_op.in_flight || to->send_op.in_flight;
-    if (in_flight && !endpoint->cancel_op.in_flight) {
-        ring_cancel_fd(session->engine->ring, &endpoint->cancel_op, endpoint->fd);
+static void session_cancel(struct session *session, struct op *op) {
+    if (op->in_flight) {
+        ring_cancel(session->engine->ring, op);
     }
 }
 
@@ -1027,8 +1003,10 @@ void session_close(struct session *session, enum close_reason reason) {
     endpoint_decide_end(session, &session->from_server);
     session_log_close(session);
     session_tally(session);
-    endpoint_cancel(session, &session->client_end, &session->from_server, &session->from_client);
-    endpoint_cancel(session, &session->server_end, &session->from_client, &session->from_server);
+    session_cancel(session, &session->from_client.recv_op);
+    session_cancel(session, &session->from_client.send_op);
+    session_cancel(session, &session->from_server.recv_op);
+    session_cancel(session, &session->from_server.send_op);
     if (session->chain != NULL) {
         chain_closing(session->chain);
     }

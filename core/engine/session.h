@@ -34,10 +34,9 @@ enum { SESSION_STATES = SESSION_CLOSING + 1 };
 const char *session_state_name(enum session_state state);
 
 struct endpoint {
-    int fd;              /* ours; -1: none */
-    bool reset;          /* its connection broke: it sends no more, and takes no more */
-    bool cut;            /* CLOSING: it did not get all, and is reset */
-    struct op cancel_op; /* of everything on fd */
+    int fd;     /* ours; -1: none */
+    bool reset; /* its connection broke: it sends no more, and takes no more */
+    bool cut;   /* CLOSING: it did not get all, and is reset */
 };
 
 enum { SESSION_TRIES_MAX = 16 };
@@ -76,9 +75,8 @@ struct session {
     } peer;            /* who connected, a client or a proxy; a unix address is not worth keeping */
     const char *doing; /* for people: what it waits for */
     const char *error; /* a constant text, or NULL */
-    int connect_result;
-    uint8_t state;  /* enum session_state; session_enter changes it */
-    uint8_t reason; /* enum close_reason, from CLOSING on */
+    uint8_t state;     /* enum session_state; session_enter changes it */
+    uint8_t reason;    /* enum close_reason, from CLOSING on */
     uint8_t tries;
     bool timed_out;    /* the connect that is being cancelled was too slow */
     bool client_first; /* the client ended first */

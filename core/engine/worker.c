@@ -18,7 +18,6 @@ enum {
 };
 
 static void worker_event_done(struct op *op, const struct completion *completion);
-static void worker_event_cancelled(struct op *op, const struct completion *completion);
 static void worker_session_ended(struct engine *engine, struct listener *listener);
 static void worker_acceptor_ended(struct engine *engine, int fd);
 static void worker_suspected(struct engine *engine);
@@ -73,7 +72,6 @@ static bool mailbox_init(struct worker *worker, struct error *error) {
     list_init(&worker->mailbox);
     owner_init(&worker->owner, &worker->engine.released, NULL);
     op_init(&worker->event_op, &worker->owner, worker_event_done);
-    op_init(&worker->event_cancel_op, &worker->owner, worker_event_cancelled);
     worker->event_fd = kernel_event_open();
     if (worker->event_fd < 0) {
         return error_set(error, "cannot make an eventfd: %s", strerror(-worker->event_fd));
@@ -304,11 +302,6 @@ static void worker_event_done(struct op *op, const struct completion *completion
     }
 }
 
-static void worker_event_cancelled(struct op *op, const struct completion *completion) {
-    (void)op;
-    (void)completion;
-}
-
 /* --- stopping --------------------------------------------------------------------------------------------------- */
 
 void worker_stop(struct worker *worker) {
@@ -343,7 +336,7 @@ static void worker_end_if_idle(struct worker *worker) {
     }
     worker->ended = true;
     if (worker->event_op.in_flight) {
-        ring_cancel_fd(worker->engine.ring, &worker->event_cancel_op, worker->event_fd);
+        ring_cancel(worker->engine.ring, &worker->event_op);
     }
 }
 

@@ -55,7 +55,6 @@ struct worker {
     uint64_t event_value;
     struct owner owner; /* of event_op */
     struct op event_op;
-    struct op event_cancel_op;
     struct message resume_message;
     atomic_bool resume_posted;
     struct message look_message;

@@ -35,8 +35,7 @@ enum request_kind {
     REQUEST_SEND,
     REQUEST_POLL_READ,
     REQUEST_POLL_WRITE,
-    REQUEST_READ_EVENT,
-    REQUEST_CANCEL
+    REQUEST_READ_EVENT
 };
 
 struct request {
@@ -103,8 +102,6 @@ static const char *request_name(const struct request *request) {
         return "poll for writing";
     case REQUEST_READ_EVENT:
         return "read event";
-    case REQUEST_CANCEL:
-        return "cancel";
     }
     return "?";
 }
@@ -280,12 +277,13 @@ static struct request *request_start(struct ring *ring, struct op *op, struct fi
     if (op->in_flight) {
         world_violation("%s on fd %d: the op is in flight already", request_name(request), file->fd);
     }
-    if (op_owner(op)->closing && kind != REQUEST_CANCEL) {
+    if (op_owner(op)->closing) {
         world_violation("%s on fd %d: started by an owner that is closing", request_name(request), file->fd);
     }
     refuse_second(request);
     op->in_flight = true;
     op->kind = (uint8_t)kind;
+    op->kept = file->fd; /* to find it again */
     owner_hold(op_owner(op));
     ring->requests_count++;
     ring->counters.submissions++;
@@ -417,29 +415,33 @@ void ring_read_event(struct ring *ring, struct op *op, int fd, uint64_t *value) 
 
 /* A send never waits, so it is done before a cancel could find it. The same holds for what is posted. */
 static bool request_can_be_cancelled(const struct request *request) {
-    return request->kind != REQUEST_SEND && request->kind != REQUEST_CANCEL && !request->cancelled &&
-           (!request->posted || request->completion.more);
+    return request->kind != REQUEST_SEND && !request->cancelled && (!request->posted || request->completion.more);
 }
 
-void ring_cancel_fd(struct ring *ring, struct op *op, int fd) {
-    struct world *world = ring->world;
-    struct file *file = file_get(world, fd, __func__);
-    int found = 0;
+static struct request *request_of(struct file *file, const struct op *op) {
     list_for_each (link, &file->requests) {
         struct request *request = container_of(link, struct request, link);
-        if (request_can_be_cancelled(request)) {
-            request->cancelled = true;
-            request->encores = world_chance(world, world->options.late_chance) ? 1 + (uint32_t)found % 2 : 0;
-            found++;
-            if (!request->posted) {
-                world_after(world, &request->step, TURN_NS + world_delay_ns(world));
-            }
+        if (request->op == op) {
+            return request;
         }
     }
-    world_trace(world, "start  cancel fd %d: finds %d", fd, found);
-    struct request *cancel = request_start(ring, op, file, REQUEST_CANCEL);
-    cancel->posted = true;
-    cancel->completion.result = found;
+    return NULL;
+}
+
+void ring_cancel(struct ring *ring, struct op *op) {
+    struct world *world = ring->world;
+    check(op->in_flight);
+    struct request *request = request_of(file_get(world, op->kept, __func__), op);
+    bool found = request != NULL && request_can_be_cancelled(request);
+    world_trace(world, "start  cancel on fd %d: %s", op->kept, found ? "finds it" : "too late");
+    ring->counters.submissions++;
+    if (found) {
+        request->cancelled = true;
+        request->encores = world_chance(world, world->options.late_chance) ? 1 : 0;
+        if (!request->posted) {
+            world_after(world, &request->step, TURN_NS + world_delay_ns(world));
+        }
+    }
 }
 
 /* --- files and their requests --------------------------------------------------------------------------------------
@@ -478,7 +480,6 @@ static bool request_is_ready(const struct request *request) {
     case REQUEST_READ_EVENT:
         return file->signals > 0;
     case REQUEST_SEND:
-    case REQUEST_CANCEL:
         return true;
     }
     return true;
@@ -758,8 +759,6 @@ static void request_try(struct request *request) {
         return;
     case REQUEST_READ_EVENT:
         read_event_try(request);
-        return;
-    case REQUEST_CANCEL:
         return;
     }
 }

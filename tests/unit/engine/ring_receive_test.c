@@ -62,7 +62,9 @@ Test(ring, a_receive_keeps_its_limit_when_bytes_come_piece_by_piece, .timeout = 
         cr_assert(!receive.more || receive.received.size % limit != 0, "it goes on behind its limit");
     }
     expect_pattern(receive.received.data, 10 * limit, 0);
-    request_cancel(&receive, sockets[1]);
+    if (receive.op.in_flight) {
+        request_cancel(&receive);
+    }
     stage_close(&stage);
 }
 
@@ -301,7 +303,7 @@ Test(ring, a_buffer_that_a_waiting_receive_cut_down_is_not_taken_for_a_full_one,
         expect_pattern(receive.received.data, 5 * BUFFER_SIZE, 0);
         cr_assert_eq(ring_buffers_free(stage.ring), BUFFERS);
         bytes_clear(&receive.received);
-        request_cancel(&waiting, quiet[1]);
+        request_cancel(&waiting);
     }
     stage_close(&stage);
 }

@@ -128,14 +128,9 @@ int request_send(struct stage *stage, int fd, struct ring_message *message, bool
     return sending.first_result;
 }
 
-int request_cancel(struct request *request, int fd) {
-    struct request cancel;
-    request_init(&cancel, request->stage);
-    ring_cancel_fd(request->stage->ring, &cancel.op, fd);
-    request_wait(&cancel);
-    request_wait(request);
-    request_finish(&cancel);
-    return cancel.result;
+int request_cancel(struct request *request) {
+    ring_cancel(request->stage->ring, &request->op);
+    return request_wait(request);
 }
 
 /* --- sockets -------------------------------------------------------------------------------------------------------

@@ -68,8 +68,8 @@ int request_wait(struct request *request);
 void request_receive_all(struct request *request, int fd, size_t size, size_t limit);
 /* Sends a message and waits until the kernel has let go of it. Returns the result. */
 int request_send(struct stage *stage, int fd, struct ring_message *message, bool zero_copy);
-/* Cancels everything on fd and waits until the request and the cancel are over. Returns the cancel's result. */
-int request_cancel(struct request *request, int fd);
+/* Cancels it and waits until it is over. Returns its result. */
+int request_cancel(struct request *request);
 
 /* Two connected ends. */
 void sockets_open_unix(int sockets[2]);
