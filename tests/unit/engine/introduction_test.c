@@ -64,10 +64,12 @@ static void expect_refused(struct service *service, const char *bytes, size_t si
     int client = service_client(service);
     service_wait(service, service->worker.engine.sessions_count == 1);
     struct session *session = service_session(service);
+    owner_hold(&session->owner); /* until we have looked */
     send_bytes(client, bytes, size);
     service_wait(service, session->state == SESSION_CLOSING);
     cr_expect_eq(session->reason, CLOSE_PROXY_HEADER);
     cr_expect(strstr(session->error, why) != NULL, "%s", session->error);
+    owner_drop(&session->owner);
     cr_expect_lt(service_expect_end(service, client), 0, "it was not reset");
     kernel_close(client);
     service_wait(service, service->worker.engine.sessions_count == 0);
