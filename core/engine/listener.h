@@ -44,16 +44,16 @@ struct acceptor {
     struct listener *listener;
     const struct settings *settings; /* the epoch's, for sessions that begin now */
     struct op accept_op;
-    struct timer timer;      /* looks again while it is paused */
-    int fd;                  /* the process' */
-    bool waiting;            /* counted in the process' quota */
-    uint8_t state;           /* enum acceptor_state */
-    bool multishot;          /* accept_op is */
-    bool patient;            /* DRAINING: who finds no place waits for one */
-    bool inherited;          /* DRAINING: another worker accepts on fd from now on */
-    bool leaving;            /* it accepts for a while yet, and is DRAINING then */
-    uint64_t exhausted_us;   /* when descriptors or memory ran out last; 0: never */
-    int *parked;             /* ours; accepted descriptors that wait for room, the first at parked_first */
+    struct timer timer;    /* looks again while it is paused */
+    int fd;                /* the process' */
+    bool waiting;          /* counted in the process' quota */
+    uint8_t state;         /* enum acceptor_state */
+    bool multishot;        /* accept_op is */
+    bool patient;          /* DRAINING: who finds no place waits for one */
+    bool inherited;        /* DRAINING: another worker accepts on fd from now on */
+    bool leaving;          /* it accepts for a while yet, and is DRAINING then */
+    uint64_t exhausted_us; /* when descriptors or memory ran out last; 0: never */
+    int *parked;           /* ours; accepted descriptors that wait for room, the first at parked_first */
     uint32_t parked_first;
     uint32_t parked_count;
     uint32_t parked_capacity;
