@@ -324,7 +324,9 @@ static enum progress segment_step(const struct demand *demand, char *bytes, size
         node->out += passes ? taken : 0;
         *given = passes ? taken : 0;
         if (taken == 0 && input_is_over(demand)) { /* the rest was decided, and never comes */
-            node->out += passes && segment->ahead ? segment->size - node->segment_in : 0;
+            uint64_t rest = segment->ahead ? segment->size - node->segment_in : 0;
+            node->in += rest; /* so far it has gone, also if it leaves there */
+            node->out += passes ? rest : 0;
             node->segment_in = segment->size;
             return MOVED;
         }
