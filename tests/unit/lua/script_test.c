@@ -374,9 +374,9 @@ static double cpu_ms(void) {
 
 static int shielded_passes;
 
-/* Calls LuaJIT all the time, for three times the budget of 20 ms. */
-static void call_lua(lua_State *L) {
-    for (double end_ms = cpu_ms() + 60; cpu_ms() < end_ms;) {
+/* Calls LuaJIT all the time. */
+static void call_lua(lua_State *L, double milliseconds) {
+    for (double end_ms = cpu_ms() + milliseconds; cpu_ms() < end_ms;) {
         for (int count = 0; count < 10000; count++) {
             lua_pushvalue(L, lua_upvalueindex(1));
             lua_rawequal(L, -1, -1);
@@ -388,14 +388,15 @@ static void call_lua(lua_State *L) {
 static int shielded_function(lua_State *L) {
     struct script *script = script_of(L);
     script_shield(script);
-    call_lua(L);
+    call_lua(L, 60); /* three times the budget */
     script_unshield(script);
     shielded_passes++;
     return 0;
 }
 
+/* The watchdog may be late, and find it outside of LuaJIT more than once. */
 static int unshielded_function(lua_State *L) {
-    call_lua(L);
+    call_lua(L, 5000);
     return 0;
 }
 
