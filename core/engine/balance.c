@@ -16,7 +16,8 @@ enum { LOOKS_MAX = 128 };
 /* --- the heap of who is due ------------------------------------------------------------------------------------- */
 
 static bool is_due_before(const struct balance *balance, uint32_t a, uint32_t b) {
-    return balance->due[a] != balance->due[b] ? balance->due[a] < balance->due[b] : a < b;
+    int64_t later = (int64_t)(balance->due[a] - balance->due[b]); /* (in weeks the numbers come round) */
+    return later != 0 ? later < 0 : a < b;
 }
 
 static void heap_swap(struct balance *balance, size_t a, size_t b) {

@@ -396,6 +396,16 @@ Test(balance, an_operator_s_weight_stands_for_the_configured_one, .timeout = 10)
     balance_finish(&group.balance);
 }
 
+Test(balance, round_robin_goes_on_when_the_numbers_come_round, .timeout = 10) {
+    struct group group;
+    group_init(&group, BALANCE_ROUND_ROBIN, WEIGHTS(1, 1, 1));
+    for (size_t i = 0; i < group.count; i++) {
+        group.balance.due[i] += UINT64_MAX - (UINT64_C(1) << 36);
+    }
+    cr_assert_str_eq(picks(&group, 12), "abcabcabcabc");
+    balance_finish(&group.balance);
+}
+
 /* --- many servers ---------------------------------------------------------------------------------------------------
  */
 
