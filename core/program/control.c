@@ -415,6 +415,11 @@ static void control_show_life(struct control *control) {
     }
 }
 
+/* While an errand takes long, as one that waits for a slow name server does. */
+static void control_wait_for_errand(void *argument) {
+    control_show_life(argument);
+}
+
 static void control_turn(struct control *control) {
     struct program *program = &control->program;
     enum { OTHERS = 4 };
@@ -509,9 +514,11 @@ int control_run(const struct control_options *options, struct config *config) {
         reload_watch_set(&control.watch, &control.program, NULL);
         log_info("ready");
         service_manager_ready(&control.manager, "Generation 1 is serving");
+        errand_set_meanwhile(&control.program.errand, control_wait_for_errand, &control);
         if (!control_loop(&control)) {
             _exit(1);
         }
+        errand_set_meanwhile(&control.program.errand, NULL, NULL);
     }
     file_watch_finish(&control.watch);
     service_manager_finish(&control.manager);

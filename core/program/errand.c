@@ -1,12 +1,15 @@
 #include "program/errand.h"
 
 #include "base/check.h"
+#include "engine/ring.h"
 
 #include <errno.h>
 #include <sys/resource.h>
+#include <time.h>
 
 /* Beside a worker that needs its whole processor this leaves some 10 %. */
 enum { NICER_BY = 10 };
+enum { MEANWHILE_MS = 100 };
 
 static void semaphore_wait(sem_t *semaphore) {
     while (sem_wait(semaphore) < 0 && errno == EINTR) {
@@ -24,6 +27,7 @@ static void *errand_loop(void *argument) {
             return NULL;
         }
         errand->function(errand->argument);
+        atomic_store(&errand->busy, false);
         sem_post(&errand->done);
     }
 }
@@ -51,9 +55,31 @@ void errand_finish(struct errand *errand) {
     }
 }
 
+void errand_set_meanwhile(struct errand *errand, errand_fn *meanwhile, void *argument) {
+    errand->meanwhile = meanwhile;
+    errand->meanwhile_argument = argument;
+}
+
+/* False: not yet. */
+static bool wait_a_while(struct errand *errand) {
+    uint64_t at_ns = kernel_now_ns() + (uint64_t)MEANWHILE_MS * 1000000;
+    const struct timespec until = {.tv_sec = (time_t)(at_ns / 1000000000), .tv_nsec = (long)(at_ns % 1000000000)};
+    int result;
+    do {
+        result = sem_clockwait(&errand->done, CLOCK_MONOTONIC, &until);
+    } while (result < 0 && errno == EINTR);
+    return result == 0;
+}
+
 void errand_run(struct errand *errand, errand_fn *function, void *argument) {
     errand->function = function;
     errand->argument = argument;
+    atomic_store(&errand->busy, true);
     sem_post(&errand->asked);
-    semaphore_wait(&errand->done);
+    while (!wait_a_while(errand)) {
+        if (errand->meanwhile != NULL) {
+            errand->meanwhile(errand->meanwhile_argument);
+        }
+    }
+    check(!atomic_load(&errand->busy));
 }

@@ -1,7 +1,7 @@
 /* A thread for what takes long and may take long: reading a configuration, loading filters, taking them down. It has a
  * lower priority than the workers, which have traffic and perhaps share its processor: at the same priority each of its
  * slices would hold them up for some milliseconds. Whoever sends it waits, so nothing runs at the same time that would
- * not without it. */
+ * not without it, but for what errand_set_meanwhile names. */
 #ifndef MOONRING_PROGRAM_ERRAND_H
 #define MOONRING_PROGRAM_ERRAND_H
 
@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 typedef void errand_fn(void *argument);
@@ -20,6 +21,9 @@ struct errand {
     sem_t done;
     errand_fn *function; /* NULL: the thread is to end */
     void *argument;
+    atomic_bool busy;     /* it was asked, and has not done it */
+    errand_fn *meanwhile; /* NULL: nothing */
+    void *meanwhile_argument;
 };
 
 /* Starts the thread. errand_finish may be called in any case, also for one that is all zero. */
@@ -27,5 +31,8 @@ bool errand_start(struct errand *errand, struct error *error);
 void errand_finish(struct errand *errand);
 /* Runs the function there, and waits until it has returned. Not to be called from there. */
 void errand_run(struct errand *errand, errand_fn *function, void *argument);
+/* What errand_run does several times a second, on the thread that waits, once an errand takes long: it must not need
+ * what errands work on, and not send any. NULL: nothing, as at first. */
+void errand_set_meanwhile(struct errand *errand, errand_fn *meanwhile, void *argument);
 
 #endif

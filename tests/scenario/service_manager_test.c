@@ -3,12 +3,14 @@
 #include "tests/support/moonring.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* The other end of the socket. */
@@ -121,6 +123,32 @@ Test(service_manager, hears_nothing_while_a_worker_does_not_turn, .timeout = 60)
     expect_word(&manager, "WATCHDOG=1");
     cr_assert_gt(process_count_lines(&process->errors, "does not turn"), 2);
     moonring_expect_session(&moonring, "reason=filter_budget");
+    moonring_stop(&moonring);
+}
+
+/* As behind a slow name server; here it waits for the rest of its configuration, which is a pipe. */
+Test(service_manager, hears_that_workers_live_while_a_reload_waits, .timeout = 30) {
+    struct manager manager;
+    struct moonring moonring;
+    char path[TEMPORARY_PATH_MAX];
+    watchdog_us = "300000";
+    manager_open(&manager);
+    moonring_start_prepared(&moonring, environment_prepare,
+                            "listeners: {web: {bind: '127.0.0.1:0', upstream: '127.0.0.1:9'}}\n");
+    temporary_path(&moonring.folder, "moonring.yaml", path);
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    process_signal(&moonring.process, SIGHUP);
+    while (strncmp(manager_hear(&manager), "RELOADING=1", 11) != 0) { /* signs of life from before that */
+    }
+    int pipe_fd = open(path, O_WRONLY | O_CLOEXEC); /* waits until it reads */
+    cr_assert_geq(pipe_fd, 0);
+    for (int sign = 0; sign < 4; sign++) {
+        expect_word(&manager, "WATCHDOG=1");
+    }
+    cr_assert_gt(dprintf(pipe_fd, "listeners: {web: {bind: ['%s'], upstream: '127.0.0.1:10'}}\n", moonring.address), 0);
+    close(pipe_fd);
+    process_wait_line(&moonring.process, &moonring.process.errors, "reloaded: generation 2");
     moonring_stop(&moonring);
 }
 

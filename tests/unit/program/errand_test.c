@@ -32,6 +32,36 @@ Test(errand, runs_on_a_thread_of_lower_priority_while_the_caller_waits, .timeout
     errand_finish(&errand);
 }
 
+struct patience {
+    sem_t enough;
+    pthread_t thread;
+};
+
+static void wait_for_patience(void *argument) {
+    struct patience *patience = argument;
+    while (sem_wait(&patience->enough) < 0) {
+    }
+}
+
+static void be_patient(void *argument) {
+    struct patience *patience = argument;
+    patience->thread = pthread_self();
+    sem_post(&patience->enough);
+}
+
+Test(errand, that_takes_long_leaves_the_caller_time_for_something_else, .timeout = 10) {
+    struct errand errand = {.runs = false};
+    struct error error;
+    struct patience patience;
+    cr_assert_eq(sem_init(&patience.enough, 0, 0), 0);
+    cr_assert(errand_start(&errand, &error), "%s", error.text);
+    errand_set_meanwhile(&errand, be_patient, &patience);
+    errand_run(&errand, wait_for_patience, &patience);
+    cr_assert(pthread_equal(patience.thread, pthread_self()));
+    errand_finish(&errand);
+    sem_destroy(&patience.enough);
+}
+
 Test(errand, that_never_started_may_be_finished, .timeout = 10) {
     struct errand errand = {.runs = false};
     errand_finish(&errand);
