@@ -175,7 +175,7 @@ Test(access_log, is_not_begun_with_a_syslog_that_is_not_there, .timeout = 30) {
  */
 
 Test(access_log, is_another_one_for_sessions_that_begin_after_a_reload, .timeout = 30) {
-    static const char *const yaml = "listeners: {web: {bind: '%s', upstream: '%s'}}\nlog: {access: %s}\n";
+    static const char yaml[] = "listeners: {web: {bind: '%s', upstream: '%s'}}\nlog: {access: %s}\n";
     static struct daemon daemon;
     struct moonring moonring;
     struct peer_listener listener;

@@ -228,7 +228,7 @@ Test(access, of_a_source_is_bounded_by_its_rate_on_all_workers_together, .timeou
 
 /* The table goes by the address: a new name does not let anybody in again. */
 Test(access, of_a_source_is_remembered_over_reloads_which_may_change_its_limits, .timeout = 30) {
-    static const char *const yaml = "listeners: {%s: {bind: '%s', upstream: '%s', limits: {per_source: %s}}}\n";
+    static const char yaml[] = "listeners: {%s: {bind: '%s', upstream: '%s', limits: {per_source: %s}}}\n";
     struct moonring moonring;
     struct peer_listener listener;
     struct pair first, second;
@@ -274,7 +274,7 @@ static uint64_t exchange_ms(const struct moonring *moonring, const struct peer_l
 
 /* That it is not slower than that, the simulator and the limit's own tests see to: here the machine may be slow. */
 Test(access, to_bandwidth_is_bounded_for_each_session_and_each_direction, .timeout = 30) {
-    static const char *const yaml = "listeners: {web: {bind: '%s', upstream: '%s', limits: {bandwidth: %s}}}\n";
+    static const char yaml[] = "listeners: {web: {bind: '%s', upstream: '%s', limits: {bandwidth: %s}}}\n";
     struct moonring moonring;
     struct peer_listener listener;
     char address[ADDRESS_TEXT_MAX];
