@@ -90,17 +90,24 @@ static void session_ask_filters(struct session *session) {
     session_hurry(session);
 }
 
-/* Rules and limits are about IP addresses: who may connect to a unix socket is a matter of its file's mode. A client
- * that was gone before it could be asked has no address, and nothing to be let in for. */
+/* Rules and limits are about IP addresses: who may connect to a unix socket is a matter of its file's mode. */
 static bool session_passes_rules(const struct session *session, const struct cidr_ip *ip) {
     const struct admission *admission = session->settings->admission;
-    return admission == NULL || (ip != NULL && admission_allows(admission, ip));
+    return admission == NULL || admission_allows(admission, ip);
 }
 
 static bool session_passes_limits(struct session *session, const struct cidr_ip *ip) {
     const struct settings *settings = session->settings;
-    return settings->sources == NULL || ip == NULL ||
+    return settings->sources == NULL ||
            sources_enter(settings->sources, settings->per_source, ip, session->engine->now_us, &session->source);
+}
+
+/* It broke before it could be asked for its address, which the kernel then does not know any more. To let it in
+ * uncounted would let whoever resets at once past every limit, up to the servers. */
+static void session_end_unknown(struct session *session) {
+    session->client_end.reset = true;
+    session->error = "it was gone before its address was known";
+    session_close(session, CLOSE_CLIENT_RESET);
 }
 
 static bool session_is_let_in(struct session *session) {
@@ -113,9 +120,12 @@ static bool session_is_let_in(struct session *session) {
     if (address_is_unix(&address)) {
         return true;
     }
-    const struct cidr_ip *known = cidr_ip_of(&ip, &address) ? &ip : NULL;
-    bool allowed = session_passes_rules(session, known);
-    if (!allowed || !session_passes_limits(session, known)) {
+    if (!cidr_ip_of(&ip, &address)) {
+        session_end_unknown(session);
+        return false;
+    }
+    bool allowed = session_passes_rules(session, &ip);
+    if (!allowed || !session_passes_limits(session, &ip)) {
         session_reset(session, allowed ? CLOSE_LIMIT_SOURCE : CLOSE_DENIED);
         return false;
     }

@@ -115,6 +115,12 @@ int service_client(struct service *service) {
     return client_open(&service->address);
 }
 
+void service_take(struct service *service, int fd) {
+    atomic_fetch_add(&service->listener.quota.active, 1);
+    atomic_fetch_add(&service->process.active, 1);
+    cr_assert(session_open(&service->worker.engine, &service->listener, &service->epoch->settings[0], fd));
+}
+
 int service_server(struct service *service, size_t server) {
     int fd = -EAGAIN;
     service_wait(service, (fd = kernel_accept(service->servers[server])) != -EAGAIN);

@@ -57,6 +57,8 @@ void service_turn(struct service *service);
 
 /* Connects a client. The worker has not seen it yet. */
 int service_client(struct service *service);
+/* Begins a session with this connection of a client, as if the worker had accepted it. */
+void service_take(struct service *service, int fd);
 /* Turns until the server has a connection, and takes it. */
 int service_server(struct service *service, size_t server);
 /* A client and its connection at the first server. */

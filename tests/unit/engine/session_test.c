@@ -1,5 +1,7 @@
 #include "engine/session.h"
 
+#include "base/admission.h"
+#include "engine/sources.h"
 #include "service.h"
 #include "stage.h"
 #include "tests/support/deadline.h"
@@ -366,6 +368,46 @@ Test(session, a_reset_is_passed_on_behind_the_bytes_before_it, .timeout = 10) {
         service_expect_closed(&service, by_server == 1 ? CLOSE_SERVER_RESET : CLOSE_CLIENT_RESET, 1);
         service_close(&service);
     }
+}
+
+/* A client that has connected and broken before its session begins, so that nobody can say who it was. */
+static void service_expect_stranger_refused(struct service *service) {
+    struct address address;
+    int socket = listener_open(&address);
+    int client = client_open(&address);
+    int fd = kernel_accept(socket);
+    kernel_close(socket);
+    kernel_reset(client);
+    struct pollfd gone = {.fd = fd, .events = POLLIN};
+    cr_assert_eq(poll(&gone, 1, DEADLINE_MS / 2), 1);
+    cr_assert_eq(kernel_peer_address(fd, &address), -ENOTCONN);
+    service_take(service, fd);
+    service_expect_closed(service, CLOSE_CLIENT_RESET, 1);
+    cr_expect_eq(service_counters(service)->connects, 0, "a server was chosen for it");
+}
+
+Test(session, of_a_client_that_is_gone_is_not_begun_where_rules_must_judge_it, .timeout = 10) {
+    static const struct admission everybody = {.otherwise = true};
+    struct service service;
+    service_init(&service);
+    service.listener_config.admission = &everybody;
+    service_open(&service);
+    service_expect_stranger_refused(&service);
+    service_close(&service);
+}
+
+Test(session, of_a_client_that_is_gone_is_not_begun_where_its_source_must_be_counted, .timeout = 10) {
+    struct service service;
+    service_init(&service);
+    service.listener_config.per_source =
+        (struct config_source_limits){.connections_max = 1, .prefix_v4 = 32, .prefix_v6 = 64};
+    service_open(&service);
+    struct sources *sources = sources_create(7);
+    cr_assert_not_null(sources);
+    service.epoch->settings[0].sources = sources;
+    service_expect_stranger_refused(&service);
+    service_close(&service);
+    sources_destroy(sources);
 }
 
 enum { UNDER_WAY = 100000 };
