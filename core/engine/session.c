@@ -110,13 +110,22 @@ static void session_end_unknown(struct session *session) {
     session_close(session, CLOSE_CLIENT_RESET);
 }
 
+/* A proxy whose client has no IP address answers for it with its own: otherwise it need only name a unix client to get
+ * past rules and limits. */
+static void session_judged_peer(const struct session *session, struct address *address) {
+    session_peer(session, address);
+    if (address_is_unix(address)) {
+        session_direct_peer(session, address);
+    }
+}
+
 static bool session_is_let_in(struct session *session) {
     if (!settings_judge(session->settings)) {
         return true;
     }
     struct address address;
     struct cidr_ip ip;
-    session_peer(session, &address);
+    session_judged_peer(session, &address);
     if (address_is_unix(&address)) {
         return true;
     }

@@ -14,6 +14,9 @@
 #define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
 #define BLOCK SIGNATURE "\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\xc8\x22\x01\xbb" /* the same in version 2 */
 
+/* In version 2: from the unix socket /client to one without a name. */
+static const char unix_block[16 + 2 * 108] = SIGNATURE "\x21\x31\0\xd8/client";
+
 static const struct admission everybody = {.otherwise = true};
 static const struct admission nobody = {.otherwise = false};
 
@@ -157,6 +160,40 @@ Test(introduction, is_taken_from_nobody_who_is_not_trusted, .timeout = 10) {
     service_expect_closed(&service, CLOSE_DENIED, 1);
     cr_assert_lt(service_expect_end(&service, client), 0, "it was not reset");
     cr_assert_eq(service_counters(&service)->connects, 0);
+    service_close(&service);
+}
+
+/* A listener that wants headers and lets nobody in. */
+static void service_open_proxied_closed(struct service *service) {
+    service_init(service);
+    service->listener_config.proxy_protocol =
+        (struct config_proxy_protocol){.wanted = true, .trusted_admission = &everybody};
+    service->listener_config.admission = &nobody;
+    service_open(service);
+}
+
+/* Its client has no IP address: the proxy has one, and answers for it. */
+Test(introduction, of_a_unix_client_lets_no_proxy_past_the_rules, .timeout = 10) {
+    struct service service;
+    service_open_proxied_closed(&service);
+    int client = service_client(&service);
+    send_bytes(client, unix_block, sizeof(unix_block));
+    service_expect_closed(&service, CLOSE_DENIED, 1);
+    cr_assert_lt(service_expect_end(&service, client), 0, "it was not reset");
+    cr_assert_eq(service_counters(&service)->connects, 0);
+    kernel_close(client);
+    service_close(&service);
+}
+
+Test(introduction, of_a_unix_client_over_a_unix_socket_is_no_matter_of_rules, .timeout = 10) {
+    struct service service;
+    int sockets[2];
+    service_open_proxied_closed(&service);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+    send_bytes(sockets[0], unix_block, sizeof(unix_block));
+    service_take(&service, sockets[1]);
+    kernel_close(service_server(&service, 0));
+    kernel_close(sockets[0]);
     service_close(&service);
 }
 
