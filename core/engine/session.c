@@ -969,14 +969,15 @@ static uint64_t session_line_due_us(const struct session *session) {
     return wanted ? session->started_us + (session->periods + 1) * every_us : UINT64_MAX;
 }
 
-/* One line, however late it is. */
+/* One line, however late it is; none before it is known who the client is, and that it may come in. */
 static void session_log_live(struct session *session) {
     const struct access_lines *lines = &session->settings->epoch->access_lines;
     if (session_line_due_us(session) > session->engine->now_us) {
         return;
     }
     session->periods = (uint32_t)((session->engine->now_us - session->started_us) / lines->every_us);
-    if (!lines->skip_empty || !session_is_empty(session)) {
+    bool skips = lines->skip_empty && session_is_empty(session);
+    if (session->state != SESSION_INTRODUCING && !skips) {
         session_write_line(session, "live");
     }
 }

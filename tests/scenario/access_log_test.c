@@ -72,6 +72,26 @@ Test(access_log, tells_now_and_then_of_a_session_that_lives_on, .timeout = 30) {
     moonring_stop(&moonring);
 }
 
+/* Until the PROXY header is there it is not known whose session it is, nor whether it may begin. */
+Test(access_log, tells_nothing_of_a_session_that_has_not_been_introduced, .timeout = 30) {
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct peer silent;
+    struct pair pair;
+    moonring_start_web(&moonring, &listener, "proxy_protocol: {trusted: 127.0.0.0/8}",
+                       "process: {workers: 1}\nlog: {access: {every: 100ms}}\n");
+    peer_connect(&silent, moonring.address);
+    peer_connect(&pair.client, moonring.address);
+    peer_send(&pair.client, "PROXY TCP4 192.0.2.7 198.51.100.1 51234 443\r\n");
+    peer_accept(&pair.server, &listener);
+    for (int line = 0; line < 3; line++) {
+        moonring_expect_session(&moonring, "client=192.0.2.7:51234 event=live");
+    }
+    peer_close(&silent);
+    pair_close(&pair);
+    moonring_stop(&moonring);
+}
+
 Test(access_log, leaves_out_sessions_without_a_byte_when_asked_to, .timeout = 30) {
     struct moonring moonring;
     struct peer_listener listener;
