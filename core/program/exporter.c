@@ -19,7 +19,8 @@
 #include <unistd.h>
 
 enum {
-    PATIENCE_MS = 10000, /* with a client, from its connection to the last byte */
+    PATIENCE_MS = 10000, /* with a client, from its request to the last byte */
+    HEAD_MS = 2000,      /* from its connection to the end of its request's head */
     PAUSE_MS = 100,      /* when there is no descriptor or memory for another client */
     BACKLOG = 64,
     REQUEST_MEMORY = 8 * 1024, /* for the head of a request */
@@ -29,7 +30,10 @@ enum {
 };
 
 struct exporter_client {
-    int fd; /* -1: this place is free. The library's */
+    int fd;     /* -1: this place is free. The library's */
+    bool asked; /* its request is there */
+    bool ended; /* by us: the library sees it closed */
+    uint64_t since_ms;
     uint64_t until_ms;
 };
 
@@ -141,6 +145,13 @@ static enum MHD_Result refuse_method(struct MHD_Connection *connection) {
     return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, response);
 }
 
+static void client_asked(struct exporter_client *client) {
+    if (!client->asked) {
+        client->asked = true;
+        client->until_ms = now_ms() + PATIENCE_MS;
+    }
+}
+
 static enum MHD_Result exporter_request(void *argument, struct MHD_Connection *connection, const char *path,
                                         const char *method, const char *version, const char *body, size_t *body_size,
                                         void **seen) {
@@ -149,6 +160,7 @@ static enum MHD_Result exporter_request(void *argument, struct MHD_Connection *c
     (void)body;
     (void)body_size;
     (void)seen;
+    client_asked(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context);
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
         return refuse_method(connection);
     }
@@ -180,9 +192,31 @@ static void exporter_connection(void *argument, struct MHD_Connection *connectio
         client++; /* there is a place, or nobody would have been accepted */
     }
     int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    *client = (struct exporter_client){.fd = fd, .until_ms = now_ms() + PATIENCE_MS};
+    *client = (struct exporter_client){.fd = fd, .since_ms = now_ms(), .until_ms = now_ms() + HEAD_MS};
     *place = client;
     exporter->clients_count++;
+}
+
+static void client_end(struct exporter_client *client) {
+    shutdown(client->fd, SHUT_RDWR);
+    client->ended = true;
+    client->until_ms = UINT64_MAX;
+}
+
+/* Who has been here for longest without asking anything. NULL: nobody, or somebody's place is about to be free. */
+static struct exporter_client *find_idlest(struct exporter *exporter) {
+    struct exporter_client *idlest = NULL;
+    for (size_t i = 0; i < EXPORTER_CLIENTS_MAX; i++) {
+        struct exporter_client *client = &exporter->clients[i];
+        if (client->fd < 0 || client->asked) {
+            continue;
+        }
+        if (client->ended) {
+            return NULL;
+        }
+        idlest = idlest == NULL || client->since_ms < idlest->since_ms ? client : idlest;
+    }
+    return idlest;
 }
 
 /* The library's own accepting would spin while there is no descriptor. */
@@ -206,8 +240,7 @@ static uint64_t expire_clients(struct exporter *exporter) {
             continue;
         }
         if (client->until_ms <= now) {
-            shutdown(client->fd, SHUT_RDWR);
-            client->until_ms = now + PATIENCE_MS;
+            client_end(client);
         }
         next_ms = client->until_ms < next_ms ? client->until_ms : next_ms;
     }
@@ -216,9 +249,22 @@ static uint64_t expire_clients(struct exporter *exporter) {
 
 /* --- the thread ------------------------------------------------------------------------------------------------- */
 
-static bool exporter_accepts(const struct exporter *exporter) {
-    return atomic_load(&exporter->begun) && exporter->clients_count < EXPORTER_CLIENTS_MAX &&
-           exporter->accept_at_ms <= now_ms();
+static bool exporter_is_full(const struct exporter *exporter) {
+    return exporter->clients_count == EXPORTER_CLIENTS_MAX;
+}
+
+static bool exporter_accepts(struct exporter *exporter) {
+    return atomic_load(&exporter->begun) && exporter->accept_at_ms <= now_ms() &&
+           (!exporter_is_full(exporter) || find_idlest(exporter) != NULL);
+}
+
+/* Somebody has connected. When all places are taken, the idlest one's is free in the next turn. */
+static void exporter_welcome(struct exporter *exporter) {
+    if (exporter_is_full(exporter)) {
+        client_end(find_idlest(exporter));
+    } else {
+        exporter_accept(exporter);
+    }
 }
 
 static int wait_ms(struct exporter *exporter) {
@@ -247,7 +293,7 @@ static void exporter_turn(struct exporter *exporter, int daemon_fd) {
         (void)size; /* it says only "look again" */
     }
     if (count > 0 && accepts && polls[2].revents != 0) {
-        exporter_accept(exporter);
+        exporter_welcome(exporter);
     }
     MHD_run(exporter->daemon);
 }

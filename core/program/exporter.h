@@ -1,6 +1,7 @@
 /* The page of metrics over HTTP, on a thread of its own: whoever asks too often, too slowly or for nonsense costs that
- * thread some time, and nobody else. A connection has one request and ten seconds; there are EXPORTER_CLIENTS_MAX of
- * them, further ones wait in the kernel's queue. */
+ * thread some time, and nobody else. A connection has one request: two seconds to send it, ten from then on. There are
+ * EXPORTER_CLIENTS_MAX of them; who comes then takes the place of whoever has waited for longest without a request, or
+ * waits in the kernel's queue when all have sent one. */
 #ifndef MOONRING_PROGRAM_EXPORTER_H
 #define MOONRING_PROGRAM_EXPORTER_H
 
