@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 
 enum {
     SHARDS = 64,
@@ -35,8 +35,8 @@ struct shard {
     uint32_t free;       /* the first of those that are used no more */
     uint32_t idle_first; /* of those without a session, the longest first */
     uint32_t idle_last;
-    uint32_t buckets[SHARD_SIZE];
-    struct source sources[SHARD_SIZE + 1];
+    uint32_t *buckets;
+    struct source *sources;
 };
 
 struct sources {
@@ -45,27 +45,24 @@ struct sources {
     _Atomic uint64_t refused;
     _Atomic uint64_t uncounted;
     struct shard shards[SHARDS];
+    uint32_t buckets[SHARDS][SHARD_SIZE]; /* from here on memory is touched as sources come */
+    struct source places[SHARDS][SHARD_SIZE + 1];
 };
 
 struct sources *sources_create(uint64_t seed) {
-    struct sources *sources = aligned_alloc(64, sizeof *sources);
-    if (sources == NULL) {
+    /* From the kernel itself: malloc may have memory that is not zero, and calloc would write all of it. */
+    void *memory = mmap(NULL, sizeof(struct sources), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
         return NULL;
     }
+    struct sources *sources = memory;
     sources->seed = seed;
-    atomic_init(&sources->count, 0);
-    atomic_init(&sources->refused, 0);
-    atomic_init(&sources->uncounted, 0);
     for (size_t i = 0; i < SHARDS; i++) {
         struct shard *shard = &sources->shards[i];
         check(pthread_mutex_init(&shard->lock, NULL) == 0);
         shard->unused = 1;
-        shard->free = 0;
-        shard->idle_first = 0;
-        shard->idle_last = 0;
-        for (size_t bucket = 0; bucket < SHARD_SIZE; bucket++) {
-            shard->buckets[bucket] = 0;
-        }
+        shard->buckets = sources->buckets[i];
+        shard->sources = sources->places[i];
     }
     return sources;
 }
@@ -78,10 +75,13 @@ static void shard_finish(struct shard *shard) {
 }
 
 void sources_destroy(struct sources *sources) {
-    for (size_t i = 0; sources != NULL && i < SHARDS; i++) {
+    if (sources == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < SHARDS; i++) {
         shard_finish(&sources->shards[i]);
     }
-    free(sources);
+    munmap(sources, sizeof *sources);
 }
 
 /* --- keys ------------------------------------------------------------------------------------------------------- */
