@@ -59,7 +59,7 @@ struct crew_place {
 };
 
 struct crew_options {
-    bool drop_rights; /* the process has changed its user: workers give up what the control thread keeps */
+    bool drop_rights; /* workers give up what the control thread keeps */
     struct config_io io;
     struct ring_features features;
     struct watchdog *watchdog; /* of scripts */

@@ -13,7 +13,7 @@
  * nothing when the process is that user already; otherwise only root can. After a failure the process must end. */
 bool privileges_drop(const char *user, struct error *error);
 
-/* Takes every capability from the calling thread: for each worker of a process that called privileges_drop. */
+/* Takes every capability from the calling thread: for each thread but the control thread. */
 bool privileges_drop_thread(struct error *error);
 
 /* What to tell somebody who runs as root without process.user; NULL when the process is not root. */

@@ -13,6 +13,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 _Static_assert((int)ADMIN_CLIENTS_MAX < (int)ENGINE_WALKS_MAX,
                "each client of the admin socket has its walk, SIGUSR2 the last");
@@ -34,7 +35,12 @@ void program_init(struct program *program, bool trace, const struct admin_servic
     keeper_init(&program->keeper);
 }
 
-/* Of a process that changed its user: only the control thread keeps a right. */
+/* Only the control thread keeps a right, whoever gave it: we as root, or systemd (AmbientCapabilities=). Root that is
+ * to stay root reads files and reaches sockets of others by its capabilities: there all threads keep them. */
+static bool threads_drop_rights(const struct config *config) {
+    return config->process.user != NULL || geteuid() != 0;
+}
+
 static void drop_rights(void) {
     struct error error;
     if (!privileges_drop_thread(&error)) {
@@ -48,7 +54,7 @@ static bool program_become(struct program *program, const struct config *config,
     if (user != NULL && !privileges_drop(user, error)) {
         return false;
     }
-    program->logs.thread_begins = user == NULL ? NULL : drop_rights;
+    program->logs.thread_begins = threads_drop_rights(config) ? drop_rights : NULL;
     log_set_level(config->log.error_level);
     if (!log_open(config->log.error_target, error)) {
         return false;
@@ -75,7 +81,7 @@ static void errand_begin(void *argument) {
 }
 
 static bool program_watch(struct program *program, const struct config *config, struct error *error) {
-    struct beginning beginning = {program, config->process.user != NULL, error};
+    struct beginning beginning = {program, threads_drop_rights(config), error};
     program->watchdog = watchdog_create(WATCHDOG_TICK_MS, beginning.drops_rights ? drop_rights : NULL, error);
     if (program->watchdog == NULL || !errand_start(&program->errand, error)) {
         return false;
@@ -85,7 +91,7 @@ static bool program_watch(struct program *program, const struct config *config, 
 }
 
 static bool program_hire(struct program *program, const struct config *config, struct error *error) {
-    struct crew_options options = {.drop_rights = config->process.user != NULL,
+    struct crew_options options = {.drop_rights = threads_drop_rights(config),
                                    .io = config->io,
                                    .watchdog = program->watchdog,
                                    .sockets = &program->sockets,

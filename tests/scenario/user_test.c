@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* The line of a thread's status that begins with `key`, as a number of the given base. */
@@ -137,6 +139,41 @@ static void become_nobody(void) {
     if (setgid(65534) != 0 || setuid(65534) != 0) {
         _exit(1);
     }
+}
+
+/* As systemd does with User= and AmbientCapabilities=CAP_NET_BIND_SERVICE. */
+static void become_nobody_with_low_ports(void) {
+    const uint32_t bind = UINT32_C(1) << CAP_NET_BIND_SERVICE;
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct words[2] = {{.permitted = bind, .effective = bind, .inheritable = bind}};
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setgid(65534) != 0 || setuid(65534) != 0 ||
+        syscall(SYS_capset, &header, words) != 0 ||
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) != 0) {
+        _exit(1);
+    }
+}
+
+Test(user, of_systemd_has_the_right_to_low_ports_on_one_thread_only, .timeout = 30) {
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct pair pair;
+    peer_listen(&listener, "127.0.0.1:0");
+    moonring_start_prepared(&moonring, become_nobody_with_low_ports,
+                            "listeners: {web: {bind: '127.0.0.85:85', upstream: '%s'}}\n"
+                            "process: {workers: 2}\n"
+                            "metrics: {bind: '127.0.0.85:86'}\n",
+                            listener.address);
+    check_threads(&moonring.process, 65534);
+    moonring_reload(&moonring,
+                    "listeners: {web: {bind: ['127.0.0.85:85', '127.0.0.85:87'], upstream: '%s'}}\n"
+                    "process: {workers: 3}\n"
+                    "metrics: {bind: '127.0.0.85:88'}\n",
+                    listener.address);
+    check_threads(&moonring.process, 65534);
+    pair_open(&pair, "127.0.0.85:87", &listener);
+    pair_exchange(&pair, 1000);
+    pair_close(&pair);
+    moonring_stop(&moonring);
 }
 
 Test(user, may_be_an_ordinary_one_from_the_start, .timeout = 30) {
