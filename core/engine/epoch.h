@@ -40,6 +40,7 @@ struct epoch {
     struct access_queue *access_log; /* its maker's; where its sessions are told of; NULL: nowhere */
     _Atomic uint64_t users;          /* sessions, and acceptors whose next session begins in it; only the
                                       * worker changes it */
+    _Atomic uint64_t acceptors;      /* of these, the acceptors; the same holds */
     uint64_t filtered_users;         /* of these, those of listeners with filters */
     bool replaced;                   /* it has no new users, except from acceptors that end */
 };
@@ -61,6 +62,13 @@ static inline bool settings_have_chain(const struct settings *settings) {
 /* Any thread. */
 static inline uint64_t epoch_users(const struct epoch *epoch) {
     return atomic_load_explicit(&epoch->users, memory_order_relaxed);
+}
+
+/* Any thread; a little late or early when the worker is about to change it. */
+static inline uint64_t epoch_sessions(const struct epoch *epoch) {
+    uint64_t acceptors = atomic_load_explicit(&epoch->acceptors, memory_order_relaxed);
+    uint64_t users = epoch_users(epoch);
+    return users > acceptors ? users - acceptors : 0;
 }
 
 /* NULL is fine. */

@@ -29,6 +29,21 @@ void acceptor_unmake(struct acceptor *acceptor) {
     free(acceptor);
 }
 
+static void epoch_count_acceptors(struct epoch *epoch, int64_t more) {
+    uint64_t before = atomic_load_explicit(&epoch->acceptors, memory_order_relaxed);
+    atomic_store_explicit(&epoch->acceptors, before + (uint64_t)more, memory_order_relaxed);
+}
+
+static void acceptor_use(const struct settings *settings) {
+    engine_use(settings);
+    epoch_count_acceptors(settings->epoch, 1);
+}
+
+static void acceptor_forgo(struct engine *engine, const struct settings *settings) {
+    epoch_count_acceptors(settings->epoch, -1);
+    engine_leave(engine, settings);
+}
+
 void acceptor_begin(struct acceptor *acceptor, struct engine *engine, struct listener *listener,
                     const struct settings *settings, int fd, struct list *acceptors) {
     *acceptor = (struct acceptor){.engine = engine, .listener = listener, .settings = settings, .fd = fd};
@@ -37,7 +52,7 @@ void acceptor_begin(struct acceptor *acceptor, struct engine *engine, struct lis
     op_init(&acceptor->accept_op, &acceptor->owner, acceptor_accepted);
     timer_init(&acceptor->timer, acceptor_fired);
     list_append(acceptors, &acceptor->link);
-    engine_use(settings);
+    acceptor_use(settings);
     acceptor_arm(acceptor);
 }
 
@@ -45,8 +60,8 @@ void acceptor_adopt(struct acceptor *acceptor, struct listener *listener, const 
     const struct settings *before = acceptor->settings;
     acceptor->listener = listener;
     acceptor->settings = settings;
-    engine_use(settings);
-    engine_leave(acceptor->engine, before);
+    acceptor_use(settings);
+    acceptor_forgo(acceptor->engine, before);
 }
 
 bool acceptor_is_waiting(const struct acceptor *acceptor) {
@@ -406,7 +421,7 @@ static void acceptor_release(struct owner *owner) {
     struct acceptor *acceptor = container_of(owner, struct acceptor, owner);
     struct engine *engine = acceptor->engine;
     int fd = acceptor->fd;
-    engine_leave(engine, acceptor->settings);
+    acceptor_forgo(engine, acceptor->settings);
     link_remove(&acceptor->link);
     free(acceptor);
     engine->acceptor_ended(engine, fd);

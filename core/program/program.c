@@ -212,19 +212,18 @@ size_t program_generations(const struct program *program) {
     return count;
 }
 
-uint64_t program_sessions(struct program *program, const struct generation *generation) {
-    uint64_t users = 0;
+uint64_t program_sessions(const struct generation *generation) {
+    uint64_t sessions = 0;
     for (uint32_t worker = 0; worker < generation->workers; worker++) {
-        users += epoch_users(generation->parts[worker].epoch);
+        sessions += epoch_sessions(generation->parts[worker].epoch);
     }
-    uint64_t acceptors = generation == program->generation ? sockets_acceptors(&program->sockets) : 0;
-    return users > acceptors ? users - acceptors : 0;
+    return sessions;
 }
 
 uint64_t program_sessions_before(struct program *program) {
     uint64_t sessions = 0;
     list_for_each (link, &program->retired) {
-        sessions += program_sessions(program, container_of(link, struct generation, link));
+        sessions += program_sessions(container_of(link, struct generation, link));
     }
     return sessions;
 }

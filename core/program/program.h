@@ -82,7 +82,7 @@ size_t program_generations(const struct program *program);
 /* Sessions of those before it. */
 uint64_t program_sessions_before(struct program *program);
 /* Sessions that are open in a generation. */
-uint64_t program_sessions(struct program *program, const struct generation *generation);
+uint64_t program_sessions(const struct generation *generation);
 /* Appends a line for each session, all counters in Prometheus' text format, which end with `# end`, or both. */
 enum report_part { REPORT_SESSIONS = 1, REPORT_METRICS = 2, REPORT_ALL = 3 };
 void program_report(struct program *program, enum report_part parts, struct bytes *out);

@@ -492,16 +492,6 @@ bool sockets_leave(struct sockets *sockets, int fd) {
     return is_used;
 }
 
-uint32_t sockets_acceptors(struct sockets *sockets) {
-    uint32_t count = 0;
-    pthread_mutex_lock(&sockets->lock);
-    for (size_t i = 0; i < sockets->count; i++) {
-        count += sockets->items[i].leaving ? 0 : sockets->items[i].users;
-    }
-    pthread_mutex_unlock(&sockets->lock);
-    return count;
-}
-
 void sockets_init(struct sockets *sockets) {
     *sockets = (struct sockets){.items = NULL};
     inherited_init(&sockets->inherited);

@@ -66,9 +66,6 @@ void sockets_abandon(struct sockets *sockets);
 enum socket_duty { DUTY_NONE, DUTY_BEGIN, DUTY_GO_ON, DUTY_HAND_OVER };
 enum socket_duty sockets_duty(const struct sockets *sockets, const struct listening_socket *socket, uint32_t worker);
 
-/* Acceptors on addresses that the configuration at work names. */
-uint32_t sockets_acceptors(struct sockets *sockets);
-
 /* An acceptor on it has ended; the last one of an address that is left closes it. True: others accept on it still. Any
  * thread. */
 bool sockets_leave(struct sockets *sockets, int fd);

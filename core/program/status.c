@@ -15,7 +15,7 @@ static uint64_t now_ms(void) {
 }
 
 static uint64_t count_sessions(struct program *program) {
-    return program_sessions(program, program->generation) + program_sessions_before(program);
+    return program_sessions(program->generation) + program_sessions_before(program);
 }
 
 static void append_name(struct bytes *out, const char *name) {
@@ -155,7 +155,7 @@ static void describe_generation(struct program *program, const struct generation
     struct bytes *out = to;
     const char *filters = generation_filters(program, generation);
     bytes_printf(out, "%lu\t%lu\t", (unsigned long)generation->number,
-                 (unsigned long)program_sessions(program, generation));
+                 (unsigned long)program_sessions(generation));
     human_append_age(out, now_ms() - generation->began_ms);
     bytes_append_char(out, '\t');
     if (generation == program->generation) {
@@ -179,7 +179,7 @@ static void generation_to_json(struct program *program, const struct generation 
     bool at_work = generation == program->generation;
     json_begin(json, NULL, '{');
     json_number(json, "generation", generation->number);
-    json_number(json, "sessions", program_sessions(program, generation));
+    json_number(json, "sessions", program_sessions(generation));
     json_number(json, "age_ms", now_ms() - generation->began_ms);
     json_bool(json, "at_work", at_work);
     if (!at_work) {

@@ -150,6 +150,18 @@ Test(reload, listens_on_an_address_that_was_added_and_not_on_one_that_was_remove
     pair_exchange(&before, 1000);
 }
 
+/* What accepts on the address for a moment yet is no session. */
+Test(reload, without_a_client_tells_of_no_session_that_goes_on, .timeout = 30) {
+    struct stage stage;
+    char added[ADDRESS_TEXT_MAX];
+    stage_start(&stage);
+    snprintf(added, sizeof(added), "127.0.0.1:%u", peer_free_port());
+    moonring_reload(&stage.moonring, PLAIN, added, stage.servers[0].address);
+    const char *errors = process_text(&stage.moonring.process.errors);
+    cr_assert(strstr(errors, "reloaded: generation 2") != NULL, "%s", errors);
+    cr_assert(strstr(errors, "keep what they had") == NULL, "%s", errors);
+}
+
 /* Clients that wait together, unserved, when a reload comes: every one of them has to be served. They talk to a server
  * that sends back what it gets, since the order in which they are served is nobody's. */
 struct queue {
