@@ -57,6 +57,9 @@ void peer_refuse(struct peer_listener *listener, const char *text) {
     listener->fd = socket_open(&address);
     int yes = 1;
     setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+    if (address_family(&address) == AF_INET && address_port(&address) == 0) {
+        address_set_port(&address, peer_free_port()); /* the kernel takes back a port that it has chosen itself */
+    }
     cr_assert(bind(listener->fd, &address.any, address.length) == 0, "cannot bind %s: %m", text);
     address.length = sizeof(address) - offsetof(struct address, any);
     cr_assert(getsockname(listener->fd, &address.any, &address.length) == 0);
@@ -90,9 +93,15 @@ void peer_listener_unblock(struct peer_listener *listener) {
     close(filler);
 }
 
+/* The port stays bound, or another test might listen there a moment later. */
 void peer_listener_close(struct peer_listener *listener) {
-    close(listener->fd);
-    listener->fd = -1;
+    struct address address = address_of(listener->address);
+    if (address_is_unix(&address)) {
+        close(listener->fd);
+        listener->fd = -1;
+    } else {
+        cr_assert(shutdown(listener->fd, SHUT_RD) == 0, "cannot close %s: %m", listener->address);
+    }
 }
 
 bool peer_listener_has_client(const struct peer_listener *listener, int milliseconds) {

@@ -25,6 +25,7 @@ void peer_listener_open(struct peer_listener *listener);
 void peer_blackhole(struct peer_listener *listener);
 /* Empties the queue: a client that knocks again (after a second) gets in. */
 void peer_listener_unblock(struct peer_listener *listener);
+/* Resets who was not accepted; connecting is refused from now on. */
 void peer_listener_close(struct peer_listener *listener);
 /* For servers that cannot be told to take any port: one that is free now, outside the range that clients get. */
 uint16_t peer_free_port(void);
