@@ -14,6 +14,7 @@
 enum {
     MODE_DEFAULT = 0600,
     BACKLOG = 16,
+    PAUSE_MS = 100,     /* of accepting, when there is no descriptor */
     PATIENCE_MS = 5000, /* with a client that sends or takes nothing */
 };
 
@@ -112,6 +113,7 @@ static struct admin_client *find_place(struct admin *admin) {
     return NULL;
 }
 
+/* A client for whom there is no descriptor stays in the queue, and the socket readable: trying at once would spin. */
 static void admin_accept(struct admin *admin, uint64_t now_ms) {
     struct admin_client *client = find_place(admin);
     struct ucred peer = {.pid = 0};
@@ -121,6 +123,8 @@ static void admin_accept(struct admin *admin, uint64_t now_ms) {
     }
     int fd = accept4(admin->socket.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
+        bool is_gone = errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
+        admin->accept_at_ms = is_gone ? 0 : now_ms + PAUSE_MS;
         return;
     }
     getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
@@ -231,7 +235,9 @@ size_t admin_poll(const struct admin *admin, struct pollfd polls[static ADMIN_PO
             *until_ms = client->until_ms < *until_ms ? client->until_ms : *until_ms;
         }
     }
-    if (admin->socket.fd >= 0 && count < ADMIN_CLIENTS_MAX) {
+    if (admin->socket.fd >= 0 && admin->accept_at_ms != 0) {
+        *until_ms = admin->accept_at_ms < *until_ms ? admin->accept_at_ms : *until_ms;
+    } else if (admin->socket.fd >= 0 && count < ADMIN_CLIENTS_MAX) {
         polls[count++] = (struct pollfd){.fd = admin->socket.fd, .events = POLLIN};
     }
     return count;
@@ -245,6 +251,7 @@ void admin_turn(struct admin *admin, const struct pollfd *polls, size_t count, u
             client_turn(admin, &admin->clients[i], polls[at++].revents != 0, now_ms);
         }
     }
+    admin->accept_at_ms = admin->accept_at_ms <= now_ms ? 0 : admin->accept_at_ms;
     if (clients < count && polls[clients].revents != 0 && polls[clients].fd == admin->socket.fd) {
         admin_accept(admin, now_ms);
     }

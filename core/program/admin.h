@@ -66,6 +66,7 @@ struct admin {
     struct admin_socket socket;
     struct admin_socket next; /* from admin_prepare on */
     bool prepared;
+    uint64_t accept_at_ms; /* not before; 0: at any time */
     struct admin_client clients[ADMIN_CLIENTS_MAX];
     struct admin_service service;
 };
