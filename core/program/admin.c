@@ -15,7 +15,7 @@ enum {
     MODE_DEFAULT = 0600,
     BACKLOG = 16,
     PAUSE_MS = 100,     /* of accepting, when there is no descriptor */
-    PATIENCE_MS = 5000, /* with a client that sends or takes nothing */
+    PATIENCE_MS = 5000, /* with a client that does not send its line, or takes nothing */
 };
 
 /* --- the socket ------------------------------------------------------------------------------------------------- */
@@ -192,18 +192,27 @@ static void client_write(struct admin *admin, struct admin_client *client) {
     }
 }
 
-static void client_turn(struct admin *admin, struct admin_client *client, bool ready, uint64_t now_ms) {
-    if (!ready) {
-        if (client->until_ms <= now_ms) {
-            client_close(admin, client);
-        }
-        return;
-    }
-    client->until_ms = now_ms + PATIENCE_MS;
-    if (client->answers) {
-        client_write(admin, client);
-    } else {
+/* Its time is that of the whole line. One that came in time is obeyed, however late we are. */
+static void client_listen(struct admin *admin, struct admin_client *client, bool ready, uint64_t now_ms) {
+    bool is_late = client->until_ms <= now_ms;
+    if (ready || is_late) {
         client_read(admin, client);
+    }
+    if (client->answers) {
+        client->until_ms = now_ms + PATIENCE_MS;
+    } else if (client->fd >= 0 && is_late) {
+        client_close(admin, client);
+    }
+}
+
+static void client_turn(struct admin *admin, struct admin_client *client, bool ready, uint64_t now_ms) {
+    if (!client->answers) {
+        client_listen(admin, client, ready, now_ms);
+    } else if (ready) {
+        client->until_ms = now_ms + PATIENCE_MS;
+        client_write(admin, client);
+    } else if (client->until_ms <= now_ms) {
+        client_close(admin, client);
     }
 }
 

@@ -20,9 +20,10 @@ static void admin_listen(struct admin *admin) {
     admin_commit(admin, &config);
 }
 
-static void admin_connect(const struct admin *admin) {
+static int admin_connect(const struct admin *admin) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     cr_assert_eq(connect(fd, &admin->socket.address.any, admin->socket.address.length), 0);
+    return fd;
 }
 
 /* Returns the limit before. */
@@ -63,5 +64,33 @@ Test(admin, pauses_accepting_while_there_is_no_descriptor, .timeout = 10) {
     polls[0].revents = POLLIN;
     admin_turn(&admin, polls, 1, NOW_MS);
     cr_assert_geq(admin.clients[0].fd, 0);
+    admin_finish(&admin);
+}
+
+static void admin_take(struct admin *admin, uint64_t now_ms) {
+    struct pollfd polls[ADMIN_POLLS_MAX];
+    uint64_t until_ms = UINT64_MAX;
+    size_t count = admin_poll(admin, polls, &until_ms);
+    cr_assert_geq(poll(polls, count, 0), 0);
+    admin_turn(admin, polls, count, now_ms);
+}
+
+Test(admin, waits_for_a_line_as_long_as_for_nothing, .timeout = 10) {
+    enum { SENT = 200, EVERY_MS = 100 };
+    struct admin admin;
+    admin_listen(&admin);
+    int client = admin_connect(&admin);
+    admin_take(&admin, NOW_MS);
+    cr_assert_geq(admin.clients[0].fd, 0);
+    uint64_t until_ms = admin.clients[0].until_ms;
+    cr_assert(until_ms > NOW_MS && until_ms < NOW_MS + SENT * EVERY_MS);
+    for (uint64_t now_ms = NOW_MS; now_ms < until_ms; now_ms += EVERY_MS) {
+        cr_assert_eq(send(client, "x", 1, MSG_NOSIGNAL), 1);
+        admin_take(&admin, now_ms);
+        cr_assert_geq(admin.clients[0].fd, 0);
+    }
+    cr_assert_eq(send(client, "x", 1, MSG_NOSIGNAL), 1);
+    admin_take(&admin, until_ms);
+    cr_assert_lt(admin.clients[0].fd, 0);
     admin_finish(&admin);
 }
