@@ -9,7 +9,7 @@
 #include "program/server_orders.h"
 
 void reload_init(struct reload *reload) {
-    *reload = (struct reload){.result = RELOAD_REFUSED};
+    *reload = (struct reload){.result = RELOAD_REFUSED, .began_ns = kernel_now_ns()};
     bytes_init(&reload->difference);
     bytes_init(&reload->wishes);
     config_report_init(&reload->report);
@@ -113,7 +113,6 @@ static void reload_note_files(struct reload *reload, const struct config *config
 }
 
 static void reload_run_held(struct reload *reload, struct program *program, struct held_config *held) {
-    uint64_t began_ns = kernel_now_ns();
     if (held != NULL) {
         reload->held = held_config_hold(held);
         reload_note_files(reload, held->config);
@@ -123,7 +122,7 @@ static void reload_run_held(struct reload *reload, struct program *program, stru
     }
     reload->sessions_before = program_sessions_before(program);
     servers_list_wishes(program->generation, "", &reload->wishes);
-    reload->took_ms = (kernel_now_ns() - began_ns) / 1000000;
+    reload->took_ms = (kernel_now_ns() - reload->began_ns) / 1000000;
     reload->generation = program->generation->number;
     reload_count(reload, program);
 }

@@ -14,9 +14,10 @@ enum reload_result { RELOAD_APPLIED, RELOAD_UNCHANGED, RELOAD_REFUSED };
 /* An attempt, and what became of it. */
 struct reload {
     enum reload_result result;
-    bool is_plan;        /* nothing is changed, whatever the result says */
-    uint64_t generation; /* at work now */
-    uint64_t took_ms;
+    bool is_plan;                /* nothing is changed, whatever the result says */
+    uint64_t generation;         /* at work now */
+    uint64_t began_ns;           /* of the monotonic clock: at reload_init, before the configuration is read */
+    uint64_t took_ms;            /* from then on */
     struct bytes difference;     /* what changes, in one line */
     struct bytes wishes;         /* what operators want of servers, which no reload changes */
     struct config_report report; /* what is wrong, and warnings */

@@ -148,7 +148,9 @@ Test(service_manager, hears_that_workers_live_while_a_reload_waits, .timeout = 3
     }
     cr_assert_gt(dprintf(pipe_fd, "listeners: {web: {bind: ['%s'], upstream: '127.0.0.1:10'}}\n", moonring.address), 0);
     close(pipe_fd);
-    process_wait_line(&moonring.process, &moonring.process.errors, "reloaded: generation 2");
+    const char *line = process_wait_line(&moonring.process, &moonring.process.errors, "reloaded: generation 2, ");
+    const char *took = strstr(line, "generation 2, ") + strlen("generation 2, ");
+    cr_assert_gt(strtoull(took, NULL, 10), 200, "there were four signs of life within \"%s\"", line);
     moonring_stop(&moonring);
 }
 
