@@ -154,8 +154,7 @@ static void generations_each(struct program *program, generation_tell_fn *tell, 
 static void describe_generation(struct program *program, const struct generation *generation, void *to) {
     struct bytes *out = to;
     const char *filters = generation_filters(program, generation);
-    bytes_printf(out, "%lu\t%lu\t", (unsigned long)generation->number,
-                 (unsigned long)program_sessions(generation));
+    bytes_printf(out, "%lu\t%lu\t", (unsigned long)generation->number, (unsigned long)program_sessions(generation));
     human_append_age(out, now_ms() - generation->began_ms);
     bytes_append_char(out, '\t');
     if (generation == program->generation) {
