@@ -90,6 +90,8 @@ static bool prepare_exporter(struct program *program, const struct config_metric
     program->exporter_goes = !stays;
     program->exporter_next =
         stays || bind == NULL ? NULL : exporter_create(program, bind, program->logs.thread_begins, error);
+    program->sockets.metrics[0] = exporter_address(program->exporter);
+    program->sockets.metrics[1] = exporter_address(program->exporter_next);
     return stays || bind == NULL || program->exporter_next != NULL;
 }
 

@@ -39,7 +39,8 @@ struct exporter_client {
 
 struct exporter {
     struct program *program;
-    struct address address;
+    struct address address; /* as the configuration has it */
+    struct address bound;   /* with the port that was chosen for 0; all zero: not yet */
     bool dual_stack;
     int fd;       /* ours; that listens */
     int event_fd; /* ours; signalled when `begun` or `ending` was set */
@@ -314,6 +315,22 @@ static void *exporter_run(void *argument) {
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
 
+/* Where the one at work listens, it goes on until the next is there. */
+static const char *bind_advice(const struct program *program, const struct config_bind *bind, int number) {
+    if (number != EADDRINUSE) {
+        return "see bind(2)";
+    }
+    if (program->exporter != NULL && addresses_overlap(&program->exporter->bound, &bind->address)) {
+        return "this moonring's own page of metrics is on that port until then: choose another port, or reload first "
+               "without `metrics`, then with the new address";
+    }
+    if (sockets_overlap(&program->sockets, &bind->address)) {
+        return "a listener of this moonring is there, or was until now: choose another address, or reload first "
+               "without that listener's address, then with `metrics` on it";
+    }
+    return "another program (or another moonring) listens there: `ss -lnp` shows which";
+}
+
 static bool exporter_listen(struct exporter *exporter, const struct config_bind *bind, struct error *error) {
     const struct kernel_listen_options options = {.dual_stack = bind->dual_stack, .backlog = BACKLOG};
     char place[CONFIG_PLACE_MAX];
@@ -321,8 +338,12 @@ static bool exporter_listen(struct exporter *exporter, const struct config_bind 
     int result = exporter->fd < 0 ? exporter->fd : kernel_bind(exporter->fd, &bind->address, &options);
     result = result < 0 ? result : kernel_set_nonblocking(exporter->fd, true);
     result = result < 0 ? result : kernel_listen(exporter->fd, &options);
+    if (result == 0) {
+        kernel_local_address(exporter->fd, &exporter->bound);
+    }
     config_place_format(&bind->place, place, sizeof place);
-    return result == 0 || error_set(error, "%s: metrics: cannot bind %s: %s", place, bind->text, error_name(-result));
+    return result == 0 || error_set(error, "%s: metrics: cannot bind %s: %s: %s", place, bind->text,
+                                    error_name(-result), bind_advice(exporter->program, bind, -result));
 }
 
 static bool exporter_make_daemon(struct exporter *exporter, struct error *error) {
@@ -381,11 +402,8 @@ struct exporter *exporter_create(struct program *program, const struct config_bi
 }
 
 void exporter_begin(struct exporter *exporter) {
-    struct address address;
-    char text[ADDRESS_TEXT_MAX] = "?";
-    if (kernel_local_address(exporter->fd, &address) == 0) {
-        address_format(&address, text, sizeof text);
-    }
+    char text[ADDRESS_TEXT_MAX];
+    address_format(&exporter->bound, text, sizeof text);
     log_info("metrics: listening on %s", text);
     atomic_store(&exporter->begun, true);
     kernel_event_signal(exporter->event_fd);
@@ -393,6 +411,10 @@ void exporter_begin(struct exporter *exporter) {
 
 bool exporter_is_for(const struct exporter *exporter, const struct config_bind *bind) {
     return exporter->dual_stack == bind->dual_stack && address_equal(&exporter->address, &bind->address);
+}
+
+struct address exporter_address(const struct exporter *exporter) {
+    return exporter == NULL ? (struct address){.length = 0} : exporter->bound;
 }
 
 void exporter_destroy(struct exporter *exporter) {

@@ -20,6 +20,8 @@ struct exporter *exporter_create(struct program *program, const struct config_bi
 void exporter_begin(struct exporter *exporter);
 /* It was made for that address. */
 bool exporter_is_for(const struct exporter *exporter, const struct config_bind *bind);
+/* Where it listens. All zero for NULL. */
+struct address exporter_address(const struct exporter *exporter);
 /* Ends the thread, whoever is connected. NULL is fine. */
 void exporter_destroy(struct exporter *exporter);
 

@@ -40,13 +40,47 @@ static const char *bind_advice(int number) {
     }
 }
 
-static bool explain(struct error *error, const struct config *config, const struct listening_socket *socket,
-                    const struct config_bind *bind, int number) {
+static bool address_is_wildcard(const struct address *address) {
+    return address_family(address) == AF_INET ? address->v4.sin_addr.s_addr == htonl(INADDR_ANY)
+                                              : IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr);
+}
+
+static bool address_is_internet(const struct address *address) {
+    return address_family(address) == AF_INET || address_family(address) == AF_INET6;
+}
+
+bool addresses_overlap(const struct address *a, const struct address *b) {
+    return address_is_internet(a) && address_is_internet(b) && address_port(a) == address_port(b) &&
+           (address_is_wildcard(a) || address_is_wildcard(b) || address_equal(a, b));
+}
+
+/* A socket of ours is in the way of a probe, though not of the bind: `:80` gives way to `10.0.0.1:80`, say, or it was
+ * left just now. */
+bool sockets_overlap(const struct sockets *sockets, const struct address *address) {
+    for (size_t i = 0; i < sockets->count; i++) {
+        if (addresses_overlap(&sockets->items[i].address, address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *bind_advice_for(const struct sockets *sockets, const struct address *address, int number) {
+    bool is_metrics =
+        addresses_overlap(&sockets->metrics[0], address) || addresses_overlap(&sockets->metrics[1], address);
+    return number == EADDRINUSE && is_metrics
+               ? "this moonring's own page of metrics is there (metrics.bind): choose another address, or reload first "
+                 "with `metrics` moved away or left out, then with the listener"
+               : bind_advice(number);
+}
+
+static bool explain(const struct sockets *sockets, struct error *error, const struct config *config,
+                    const struct listening_socket *socket, const struct config_bind *bind, int number) {
     const char *name = config->listeners[socket->listener].name;
     char place[CONFIG_PLACE_MAX];
     config_place_format(&bind->place, place, sizeof place);
     return error_set(error, "%s: listener %s: cannot bind %s: %s: %s", place, name, bind->text, strerror(number),
-                     bind_advice(number));
+                     bind_advice_for(sockets, &bind->address, number));
 }
 
 static bool explain_passed(const struct sockets *sockets, const struct config *config, size_t listener,
@@ -112,24 +146,6 @@ static struct kernel_listen_options listen_options(const struct config_listener 
                                           .tcp = settings_tcp(&listener->tcp)};
 }
 
-static bool address_is_wildcard(const struct address *address) {
-    return address_family(address) == AF_INET ? address->v4.sin_addr.s_addr == htonl(INADDR_ANY)
-                                              : IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr);
-}
-
-/* A socket of ours is in the way of a probe, though not of the bind: `:80` gives way to `10.0.0.1:80`, say, or it was
- * left just now. */
-static bool sockets_overlap(const struct sockets *sockets, const struct address *address) {
-    for (size_t i = 0; i < sockets->count; i++) {
-        const struct address *ours = &sockets->items[i].address;
-        if (!address_is_unix(ours) && address_port(ours) == address_port(address) &&
-            (address_is_wildcard(ours) || address_is_wildcard(address) || address_equal(ours, address))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* At the start there is time. */
 static int sockets_looks(const struct sockets *sockets) {
     return sockets->workers == 0 ? IN_USE_LOOKS : IN_USE_LOOKS_LATER;
@@ -150,13 +166,13 @@ static int probe(const struct sockets *sockets, const struct config_bind *bind, 
     return fd < 0 ? fd : 0;
 }
 
-static bool socket_open(struct listening_socket *socket, int looks, const struct config *config,
+static bool socket_open(const struct sockets *sockets, struct listening_socket *socket, const struct config *config,
                         const struct config_bind *bind, struct error *error) {
     const struct kernel_listen_options options = listen_options(&config->listeners[socket->listener], bind);
     socket->backlog = options.backlog;
-    socket->fd = open_dual(&socket->address, &options, looks);
+    socket->fd = open_dual(&socket->address, &options, sockets_looks(sockets));
     if (socket->fd < 0) {
-        return explain(error, config, socket, bind, -socket->fd);
+        return explain(sockets, error, config, socket, bind, -socket->fd);
     }
     kernel_local_address(socket->fd, &socket->address);
     return !address_has_path(&socket->address) ||
@@ -180,7 +196,7 @@ static bool sockets_append(struct sockets *sockets, struct listening_socket *soc
 
 static bool bind_slot(struct sockets *sockets, const struct config *config, const struct config_bind *bind,
                       struct listening_socket *socket, struct error *error) {
-    if (!socket_open(socket, sockets_looks(sockets), config, bind, error)) {
+    if (!socket_open(sockets, socket, config, bind, error)) {
         socket_close(socket);
         return false;
     }
@@ -237,7 +253,7 @@ static bool bind_address(struct sockets *sockets, const struct config *config, s
                                       .address = bind->address};
     int probed = probe(sockets, bind, listen_options(&config->listeners[listener], bind));
     if (probed < 0) {
-        return explain(error, config, &socket, bind, -probed);
+        return explain(sockets, error, config, &socket, bind, -probed);
     }
     return address_is_unix(&bind->address) ? bind_slot(sockets, config, bind, &socket, error)
                                            : bind_slots(sockets, config, bind, socket, 0, error);

@@ -47,8 +47,10 @@ struct sockets {
     pthread_mutex_t lock;       /* guards the array itself, and fd and users, which a worker changes when it leaves */
     struct listening_socket *items; /* ours */
     size_t count;
-    uint32_t workers;      /* that accept; 0: nothing was committed yet */
-    uint32_t workers_next; /* the same in the configuration that is being prepared */
+    struct address metrics[2]; /* where the page of metrics is at work, and where the configuration that is prepared
+                                * wants it; all zero: nowhere. To tell who is in the way */
+    uint32_t workers;          /* that accept; 0: nothing was committed yet */
+    uint32_t workers_next;     /* the same in the configuration that is being prepared */
 };
 
 void sockets_init(struct sockets *sockets);
@@ -65,6 +67,11 @@ void sockets_abandon(struct sockets *sockets);
 /* What a worker has to do with a socket when the change that was prepared is committed. */
 enum socket_duty { DUTY_NONE, DUTY_BEGIN, DUTY_GO_ON, DUTY_HAND_OVER };
 enum socket_duty sockets_duty(const struct sockets *sockets, const struct listening_socket *socket, uint32_t worker);
+
+/* To bind the one while somebody listens on the other may fail. False if one is a unix socket's, or none. */
+bool addresses_overlap(const struct address *a, const struct address *b);
+/* A listener has, or had until just now, a socket that may be in the way of that address. */
+bool sockets_overlap(const struct sockets *sockets, const struct address *address);
 
 /* An acceptor on it has ended; the last one of an address that is left closes it. True: others accept on it still. Any
  * thread. */

@@ -357,6 +357,37 @@ Test(metrics, stay_where_they_are_when_an_address_is_taken, .timeout = 30) {
     expect(&stage, "", "/metrics", "moonring_reloads_total{result=\"applied\"} 1\n");
 }
 
+/* It is our own socket that is in the way, and no other program. */
+Test(metrics, say_so_when_they_are_in_the_way_themselves, .timeout = 30) {
+    struct stage stage;
+    char wide[ADDRESS_TEXT_MAX];
+    stage_start(&stage, "");
+    snprintf(wide, sizeof(wide), "0.0.0.0%s", strrchr(stage.metrics, ':'));
+    moonring_expect_reload_refused(&stage.moonring, "this moonring's own page of metrics is on that port", WITH_METRICS,
+                                   stage.address, stage.server.address, wide, "");
+    moonring_expect_reload_refused(&stage.moonring, "a listener of this moonring is there", WITH_METRICS, "127.0.0.1:0",
+                                   stage.server.address, stage.address, "");
+    moonring_expect_reload_refused(&stage.moonring, "this moonring's own page of metrics is there", WITH_METRICS,
+                                   stage.metrics, stage.server.address, "127.0.0.1:0", "");
+    moonring_expect_reload_refused(&stage.moonring, "another program", WITH_METRICS, stage.address,
+                                   stage.server.address, stage.server.address, "");
+    expect(&stage, "", "/healthz", "ok");
+    moonring_stop(&stage.moonring);
+}
+
+/* In two reloads, as the refusal says. */
+Test(metrics, widen_their_address_in_two_reloads, .timeout = 30) {
+    struct stage stage;
+    char wide[ADDRESS_TEXT_MAX];
+    stage_start(&stage, "");
+    snprintf(wide, sizeof(wide), "0.0.0.0%s", strrchr(stage.metrics, ':'));
+    moonring_reload(&stage.moonring, "listeners: {web: {bind: '%s', upstream: '%s'}}\n", stage.address,
+                    stage.server.address);
+    moonring_reload(&stage.moonring, WITH_METRICS, stage.address, stage.server.address, wide, "");
+    expect(&stage, "", "/healthz", "ok");
+    moonring_stop(&stage.moonring);
+}
+
 Test(metrics, have_an_address_that_nobody_else_has, .timeout = 30) {
     struct stage stage;
     peer_listen(&stage.server, "127.0.0.1:0");
