@@ -24,8 +24,11 @@ flow.c|flow_splice_stops|break;|the same
 session.c|session_open|kernel_close(fd);|memory is short
 session.c|session_open|return false;|memory is short
 session.c|session_pick|return NULL;|other workers took the last place of every server in the very same moment
+session.c|session_relay|session_close(session, CLOSE_RESOURCES);|memory is short
+session.c|session_relay|return;|the same
 session.c|session_remember_try|return false;|memory is short
 session.c|session_set_nonblocking|return false;|fcntl(F_SETFL) fails for no open socket
+session.c|session_destination|address->length = 0;|getsockname(2) fails for no open socket
 session.c|session_state_name|return "unknown";|no state is left: it is there for the compiler
 END
 }
