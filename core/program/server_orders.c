@@ -175,7 +175,8 @@ struct wish {
     bool found;
 };
 
-/* "db.internal:5432" means all of "db.internal:5432/10.0.0.1:5432", "db.internal:5432/10.0.0.2:5432". */
+/* "db.internal:5432" means all of "db.internal:5432/10.0.0.1:5432", "db.internal:5432/10.0.0.2:5432"; but
+ * "unix:/run/db" does not mean "unix:/run/db/5432.sock". */
 static bool name_means(const char *name, const struct upstream *upstream, const struct server *server) {
     size_t size = strlen(upstream->name);
     if (strncmp(name, upstream->name, size) != 0 || name[size] != '/') {
@@ -183,8 +184,11 @@ static bool name_means(const char *name, const struct upstream *upstream, const 
     }
     const char *wanted = name + size + 1;
     size_t wanted_size = strlen(wanted);
-    return wanted_size > 0 && strncmp(server->name, wanted, wanted_size) == 0 &&
-           (server->name[wanted_size] == 0 || server->name[wanted_size] == '/');
+    if (wanted_size == 0 || strncmp(server->name, wanted, wanted_size) != 0) {
+        return false;
+    }
+    const char *rest = server->name + wanted_size;
+    return *rest == 0 || (*rest == '/' && strcmp(rest + 1, server->address_text) == 0);
 }
 
 static void append_place(struct bytes *out, const struct upstream *upstream, const struct server *server) {

@@ -139,6 +139,13 @@ Test(server_orders, what_is_not_there_or_not_allowed_is_refused, .timeout = 30) 
     ctl(&stage, "upstreams", "nothing", NULL, REFUSED, "there is no upstream \"nothing\"");
 }
 
+Test(server_orders, a_unix_path_is_not_the_folder_of_another, .timeout = 30) {
+    struct stage stage;
+    stage_start(&stage, "on_server_down: keep\n  names: {servers: ['unix:/run/n', 'unix:/run/n/x.sock']}");
+    const char *said = ctl(&stage, "disable", "names/unix:/run/n", NULL, DONE, "names/unix:/run/n is disabled");
+    cr_assert(strstr(said, "x.sock") == NULL, "%s", said);
+}
+
 Test(server_orders, upstreams_are_told_as_json_too, .timeout = 30) {
     struct stage stage;
     struct process jq;
