@@ -49,8 +49,7 @@ uint32_t server_share(const struct server *server) {
     return server_weight(server) * (100 - atomic_load_explicit(&server->state->health.held_back, memory_order_relaxed));
 }
 
-/* Want of something on our side says nothing about the server. */
-static bool is_ours(int error) {
+bool failure_is_ours(int error) {
     return error == EADDRNOTAVAIL || error == EAGAIN || error == ENOMEM || error == ENOBUFS || error == EMFILE ||
            error == ENFILE;
 }
@@ -58,7 +57,7 @@ static bool is_ours(int error) {
 bool server_note_failure(struct server *server, int error) {
     struct server_state *state = server->state;
     atomic_fetch_add_explicit(&state->failed_total, 1, memory_order_relaxed);
-    if (is_ours(error)) {
+    if (failure_is_ours(error)) {
         return false;
     }
     atomic_store_explicit(&state->failure, error, memory_order_relaxed);

@@ -48,6 +48,9 @@ uint32_t server_full_share(const struct server *server);
 /* The same, and less while it has just returned. */
 uint32_t server_share(const struct server *server);
 
+/* An errno of connecting that tells of want on our side (ports, descriptors, memory): it says nothing about the server.
+ * EAGAIN is among them, also that of a unix socket whose queue is full. */
+bool failure_is_ours(int error);
 /* A try to connect to it has failed, or succeeded. True: the control thread should look at it (outlier.h). */
 bool server_note_failure(struct server *server, int error);
 bool server_note_success(struct server *server);

@@ -135,11 +135,16 @@ static void ward_hang_up(struct ward *ward) {
     }
 }
 
+/* Want on our side is no verdict: the server is checked the next time. */
 static void ward_check_done(struct ward *ward, int error, uint64_t now_ms) {
     struct health *health = &ward->state->health;
     uint32_t before = out_of(ward);
     bool is_first = !health->is_known;
     ward_hang_up(ward);
+    if (failure_is_ours(error)) {
+        ward_plan(ward);
+        return;
+    }
     health_note_check(health, &ward->upstream->health, error, now_ms);
     if (((before ^ out_of(ward)) & HEALTH_DOWN) != 0) {
         ward_tell_check(ward, error, is_first);
@@ -152,7 +157,6 @@ static int connect_now(int fd, const struct address *address) {
     return result < 0 ? -result : connect(fd, &address->any, address->length) == 0 ? 0 : errno;
 }
 
-/* Want of a descriptor says nothing about the server: it is checked the next time. */
 static void ward_check(struct ward *ward, uint64_t now_ms) {
     const struct address *address = &ward->server->address;
     struct keeper *keeper = ward->keeper;

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { SERVERS = 2 };
 
@@ -75,6 +76,26 @@ Test(health, a_unix_socket_that_is_not_there_is_down, .timeout = 30) {
     start_with_two(&moonring, servers, CHECKS);
     wait_log(&moonring, "server a is down: Connection refused, the first check");
     expect_all_on(&moonring, "server=b tries=1", 4);
+}
+
+/* Checks of it end with EAGAIN, as those for which we have no port. By the time that five of the other's have failed,
+ * it has been checked, too. */
+Test(health, a_check_that_fails_on_our_side_is_no_verdict, .timeout = 30) {
+    struct moonring moonring;
+    struct peer_listener servers[SERVERS];
+    struct peer filler;
+    char address[64];
+    snprintf(address, sizeof(address), "unix:@moonring-full-%u", peer_free_port());
+    peer_refuse(&servers[0], address);
+    cr_assert_eq(listen(servers[0].fd, 0), 0);
+    peer_connect(&filler, servers[0].address);
+    peer_listen(&servers[1], "127.0.0.1:0");
+    start_with_two(&moonring, servers, "health_check: {interval: 50ms, timeout: 200ms, fall: 5}");
+    moonring_wait_counter(&moonring, "moonring_server_checks_total", 1);
+    peer_listener_close(&servers[1]);
+    wait_log(&moonring, "server b is down: Connection refused, 5 checks in a row");
+    const char *log = process_text(&moonring.process.errors);
+    cr_assert(strstr(log, "server a is down") == NULL, "%s", log);
 }
 
 Test(health, a_server_that_refuses_sessions_is_ejected_and_no_client_notices, .timeout = 30) {
