@@ -17,7 +17,7 @@ typedef void outlier_told_fn(void *argument, const struct upstream *upstream, co
 /* Looks at each server of the upstream, and tells what has changed. On the control thread, as everything that changes
  * health. */
 void outlier_look(const struct upstream *upstream, uint64_t now_ms, outlier_told_fn *told, void *argument);
-/* Its ejection is over: one more failure, and it is ejected again. */
+/* Its ejection is over, or its checks pass again: one more failure, and it is ejected again. */
 void outlier_give_chance(const struct server *server);
 
 #endif

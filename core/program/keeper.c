@@ -101,8 +101,10 @@ static void ward_settle(struct ward *ward, uint32_t before, uint64_t now_ms) {
     uint64_t drain_ms = keeper->generation->config->drain_timeout_ms;
     ward->tend_ms = health_tend(health, &ward->upstream->health, drain_ms, now_ms);
     uint32_t out = out_of(ward);
+    if ((before & ~out & (HEALTH_EJECTED | HEALTH_DOWN)) != 0) {
+        outlier_give_chance(ward->server); /* failures from before are no reason to eject it now */
+    }
     if ((before & ~out & HEALTH_EJECTED) != 0) {
-        outlier_give_chance(ward->server);
         log_info("upstream %s: server %s is no longer ejected", ward->upstream->name, ward->server->name);
     }
     if (before == 0 && out != 0) {

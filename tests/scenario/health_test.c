@@ -134,6 +134,45 @@ Test(health, an_ejected_server_gets_a_chance_and_longer_ejections, .timeout = 30
     }
 }
 
+static void fail_to_connect(const char *address, int sessions) {
+    struct peer client;
+    for (int session = 0; session < sessions; session++) {
+        peer_connect(&client, address);
+        peer_expect_closed(&client);
+    }
+}
+
+/* Somebody looks at all servers when c has failed: at a, too, which no session has tried since it is back. */
+Test(health, a_server_that_is_back_is_not_ejected_for_failures_while_it_was_down, .timeout = 30) {
+    struct moonring moonring;
+    struct peer_listener servers[SERVERS];
+    char other[ADDRESS_TEXT_MAX];
+    peer_refuse(&servers[0], "127.0.0.1:0");
+    peer_refuse(&servers[1], "127.0.0.1:0");
+    moonring_start(&moonring,
+                   "listeners: {web: {bind: '127.0.0.1:0', upstream: pool}, other: {bind: '127.0.0.1:0', upstream: "
+                   "rest}}\n"
+                   "upstreams:\n"
+                   "  pool:\n"
+                   "    servers: [{name: a, address: '%s'}]\n"
+                   "    health_check: {interval: 50ms}\n"
+                   "    outlier_detection: {consecutive_failures: 2, ejection_time: 1h, max_ejection: 100%%}\n"
+                   "  rest:\n"
+                   "    servers: [{name: c, address: '%s'}]\n"
+                   "    outlier_detection: {consecutive_failures: 1, ejection_time: 1h, max_ejection: 100%%}\n"
+                   "process: {workers: 1}\n",
+                   servers[0].address, servers[1].address);
+    moonring_listener_address(&moonring, "other", 0, other);
+    wait_log(&moonring, "server a is down");
+    fail_to_connect(moonring.address, 3);
+    peer_listener_open(&servers[0]);
+    wait_log(&moonring, "server a is up again");
+    fail_to_connect(other, 1);
+    wait_log(&moonring, "server c is ejected");
+    const char *log = process_text(&moonring.process.errors);
+    cr_assert(strstr(log, "server a is ejected") == NULL, "%s", log);
+}
+
 /* One of two may be ejected: else a mistake about one could take the other along. */
 Test(health, max_ejection_spares_the_last_server, .timeout = 30) {
     struct moonring moonring;
