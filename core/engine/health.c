@@ -38,14 +38,17 @@ static void health_begin_slowly(struct health *health, bool slowly, uint64_t now
     store(&health->held_back, slowly ? 99 : 0);
 }
 
-static void health_note_down(struct health *health, const struct config_health *config, bool is_down, uint64_t now_ms) {
-    if (!is_down) {
+/* Each further reason is about the sessions, too, that have connected since the one before: servers that are down are
+ * tried when no other is left. */
+static void health_note_down(struct health *health, const struct config_health *config, uint32_t before, uint32_t out,
+                             uint64_t now_ms) {
+    if ((out & HEALTH_IS_DOWN) == 0) {
         atomic_store_explicit(&health->down_ms, 0, memory_order_relaxed);
         store(&health->sessions, HEALTH_SESSIONS_STAY);
-    } else if (health_down_ms(health) == 0) {
-        atomic_store_explicit(&health->down_ms, now_ms, memory_order_relaxed);
+    } else if ((out & ~before & HEALTH_IS_DOWN) != 0) {
         store(&health->sessions,
               config->on_server_down == SERVER_DOWN_RESET ? HEALTH_SESSIONS_RESET : HEALTH_SESSIONS_STAY);
+        atomic_store_explicit(&health->down_ms, now_ms, memory_order_relaxed);
     }
 }
 
@@ -56,7 +59,7 @@ static void health_set(struct health *health, const struct config_health *config
         return;
     }
     health_begin_slowly(health, out == 0 && config->slow_start_ms != 0, now_ms);
-    health_note_down(health, config, (out & HEALTH_IS_DOWN) != 0, now_ms);
+    health_note_down(health, config, before, out, now_ms);
     atomic_store_explicit(&health->changed_ms, now_ms, memory_order_relaxed);
     store(&health->out, out);
 }

@@ -31,7 +31,7 @@ struct health {
     _Atomic uint32_t weight;    /* as an operator wants it; 0: as configured */
     _Atomic uint32_t sessions;  /* enum health_sessions */
     _Atomic uint64_t
-        down_ms; /* since when one of HEALTH_IS_DOWN holds: it is about sessions from before; 0: none does */
+        down_ms; /* when the last of HEALTH_IS_DOWN came: it is about sessions from before; 0: none holds */
     _Atomic uint64_t changed_ms; /* when `out` changed last; milliseconds of the monotonic clock; 0: never */
     _Atomic uint64_t checks_passed_total;
     _Atomic uint64_t checks_failed_total;

@@ -29,7 +29,8 @@ struct ward {
     uint64_t check_ms;               /* the next check; UINT64_MAX: it is not checked */
     uint64_t late_ms;                /* while fd is open: when the check has failed */
     uint64_t tend_ms;                /* something that time does */
-    uint32_t sessions;               /* enum health_sessions, as workers were told last */
+    uint32_t sessions;               /* enum health_sessions, as workers were told last, */
+    uint64_t down_ms;                /* and about sessions up to this time */
     int fd;                          /* of the check in flight; -1: none is */
 };
 
@@ -94,6 +95,16 @@ static void ward_plan(struct ward *ward) {
     }
 }
 
+static void ward_tell_workers(struct ward *ward) {
+    const struct health *health = &ward->state->health;
+    uint32_t sessions = atomic_load_explicit(&health->sessions, memory_order_relaxed);
+    uint64_t down_ms = atomic_load_explicit(&health->down_ms, memory_order_relaxed);
+    bool is_news = sessions != ward->sessions || down_ms != ward->down_ms;
+    ward->keeper->minds |= sessions != HEALTH_SESSIONS_STAY && is_news;
+    ward->sessions = sessions;
+    ward->down_ms = down_ms;
+}
+
 /* Its health has changed, or time has passed. `before` is what it was out for then. */
 static void ward_settle(struct ward *ward, uint32_t before, uint64_t now_ms) {
     struct keeper *keeper = ward->keeper;
@@ -110,9 +121,7 @@ static void ward_settle(struct ward *ward, uint32_t before, uint64_t now_ms) {
     if (before == 0 && out != 0) {
         tell_if_nobody_is_left(ward->upstream);
     }
-    uint32_t sessions = atomic_load_explicit(&health->sessions, memory_order_relaxed);
-    keeper->minds |= sessions != HEALTH_SESSIONS_STAY && sessions != ward->sessions;
-    ward->sessions = sessions;
+    ward_tell_workers(ward);
     ward_plan(ward);
 }
 

@@ -18,13 +18,12 @@ struct stage {
     struct process ctl;
 };
 
-static void stage_start(struct stage *stage, const char *keys) {
+/* In front of servers that are there already. */
+static void stage_begin(struct stage *stage, const char *keys) {
     struct temporary folder;
     char path[TEMPORARY_PATH_MAX];
     temporary_create(&folder);
     snprintf(stage->socket, sizeof(stage->socket), "unix:%s", temporary_path(&folder, "admin.sock", path));
-    peer_listen(&stage->servers[0], "127.0.0.1:0");
-    peer_listen(&stage->servers[1], "127.0.0.1:0");
     snprintf(stage->yaml, sizeof(stage->yaml),
              "listeners: {web: {bind: '127.0.0.1:0', upstream: pool}}\n"
              "upstreams:\n"
@@ -36,6 +35,12 @@ static void stage_start(struct stage *stage, const char *keys) {
              "admin: {bind: '%s'}\n",
              stage->servers[0].address, stage->servers[1].address, keys, stage->socket);
     moonring_start(&stage->moonring, "%s", stage->yaml);
+}
+
+static void stage_start(struct stage *stage, const char *keys) {
+    peer_listen(&stage->servers[0], "127.0.0.1:0");
+    peer_listen(&stage->servers[1], "127.0.0.1:0");
+    stage_begin(stage, keys);
 }
 
 /* Up to two operands. */
@@ -116,6 +121,22 @@ Test(server_orders, disable_does_to_sessions_what_on_server_down_says, .timeout 
     peer_expect_reset(&pair.client);
     moonring_expect_session(&stage.moonring, "server=a reason=server_down");
     expect_on_a(&stage, 2, 0);
+}
+
+/* It is tried while it is down, since no other is left. */
+Test(server_orders, disable_ends_sessions_that_began_while_it_was_down, .timeout = 30) {
+    struct stage stage;
+    struct pair pair;
+    peer_refuse(&stage.servers[0], "127.0.0.1:0");
+    peer_refuse(&stage.servers[1], "127.0.0.1:0");
+    stage_begin(&stage, "on_server_down: reset\n    health_check: {interval: 1h}");
+    process_wait_line(&stage.moonring.process, &stage.moonring.process.errors, "pool: no server is in service");
+    peer_listener_open(&stage.servers[0]);
+    pair_open(&pair, stage.moonring.address, &stage.servers[0]);
+    pair_exchange(&pair, 1000);
+    ctl(&stage, "disable", "pool/a", NULL, DONE, "disabled");
+    peer_expect_reset(&pair.client);
+    moonring_expect_session(&stage.moonring, "server=a reason=server_down");
 }
 
 Test(server_orders, servers_that_are_all_drained_get_nothing, .timeout = 30) {

@@ -177,6 +177,26 @@ Test(health, that_goes_down_drains_sessions_if_wanted, .timeout = 10) {
     cr_assert_eq(sessions_of(&health), HEALTH_SESSIONS_CLOSE);
 }
 
+/* Sessions connect to a server that is down, too, when no other is left. */
+Test(health, a_further_reason_is_about_sessions_since_the_first, .timeout = 10) {
+    struct config_health config = usual;
+    struct health health = {.out = 0};
+    config.on_server_down = SERVER_DOWN_DRAIN;
+    health_note_check(&health, &config, ECONNREFUSED, 1000);
+    health_tend(&health, &config, 500, 1500);
+    cr_assert_eq(sessions_of(&health), HEALTH_SESSIONS_CLOSE);
+    health_order(&health, &config, HEALTH_DRAINED, 1900);
+    cr_assert_eq(atomic_load(&health.down_ms), 1000, "who is drained is not down for another reason");
+    health_order(&health, &config, HEALTH_DISABLED, 2000);
+    cr_assert_eq(atomic_load(&health.down_ms), 2000);
+    cr_assert_eq(health_tend(&health, &config, 500, 2000), 2500);
+    cr_assert_eq(sessions_of(&health), HEALTH_SESSIONS_STAY);
+    health_tend(&health, &config, 500, 2500);
+    cr_assert_eq(sessions_of(&health), HEALTH_SESSIONS_CLOSE);
+    health_order(&health, &config, 0, 3000);
+    cr_assert_eq(atomic_load(&health.down_ms), 2000, "it is still down, and no reason has come");
+}
+
 Test(health, sessions_drain_for_ever_without_a_drain_timeout, .timeout = 10) {
     struct config_health config = usual;
     struct health health = {.out = 0};
