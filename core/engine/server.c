@@ -3,6 +3,13 @@
 #include "base/check.h"
 
 #include <errno.h>
+#include <stdlib.h>
+
+void server_state_drop(struct server_state *state) {
+    if (state != NULL && --state->references == 0) {
+        free(state);
+    }
+}
 
 bool server_has_room(const struct server *server) {
     return server->connections_max == 0 ||

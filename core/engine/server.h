@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 struct server_state {
-    uint32_t references;              /* generations that have this server; the control thread's */
+    uint32_t references;              /* generations that have this server, and its ward; the control thread's */
     _Atomic uint32_t active;          /* sessions that connect or are connected */
     _Atomic uint64_t connected_total; /* tries that succeeded */
     _Atomic uint64_t failed_total;    /* tries that did not */
@@ -33,6 +33,9 @@ struct server {
     uint32_t failures_max;      /* in a row, then it is looked at: outlier_detection; 0: off */
     struct server_state *state; /* counted */
 };
+
+/* One reference less; the last one frees it. NULL is fine. On the control thread. */
+void server_state_drop(struct server_state *state);
 
 /* Counts one more session, unless the server has connections_max already: then false. */
 bool server_enter(struct server *server);

@@ -29,9 +29,7 @@ static bool server_init_state(struct server *server, const struct upstream *befo
 }
 
 static void server_finish(struct server *server) {
-    if (server->state != NULL && --server->state->references == 0) {
-        free(server->state);
-    }
+    server_state_drop(server->state);
     free(server->name);
     free(server->address_text);
 }

@@ -19,11 +19,12 @@ enum {
 /* A server in our care. */
 struct ward {
     struct keeper *keeper;
-    struct server_state *state;
+    struct server_state *state;      /* counted */
     const struct upstream *upstream; /* as the generation at work has it */
     const struct server *server;     /* the same; NULL: it is only being prepared */
     uint64_t generation;             /* the last one that has it */
-    struct link link;                /* in keeper->wards */
+    struct config_health config;     /* of one that is leaving: its upstream may be gone before it */
+    struct link link;                /* in keeper->wards, or in keeper->leaving */
     struct link waiting;             /* in keeper->waiting, or in no list */
     struct timer timer;              /* set to the earliest of these: */
     uint64_t check_ms;               /* the next check; UINT64_MAX: it is not checked */
@@ -312,6 +313,7 @@ static bool ward_create(struct keeper *keeper, struct server_state *state) {
     link_init(&ward->link);
     link_init(&ward->waiting);
     timer_init(&ward->timer, ward_fired);
+    state->references++;
     state->ward = ward;
     return true;
 }
@@ -322,7 +324,43 @@ static void ward_destroy(struct ward *ward) {
     link_remove(&ward->waiting);
     link_remove(&ward->link);
     ward->state->ward = NULL;
+    server_state_drop(ward->state);
     free(ward);
+}
+
+/* What is to become of a leaving server's sessions, as long as there are any. */
+static void ward_see_off(struct ward *ward, uint64_t now_ms) {
+    struct keeper *keeper = ward->keeper;
+    uint64_t drain_ms = keeper->generation->config->drain_timeout_ms;
+    uint64_t due_ms = UINT64_MAX;
+    if (atomic_load_explicit(&ward->state->active, memory_order_relaxed) > 0) {
+        due_ms = health_tend(&ward->state->health, &ward->config, drain_ms, now_ms);
+        ward_tell_workers(ward);
+    }
+    if (due_ms == UINT64_MAX) {
+        ward_destroy(ward);
+    } else {
+        wheel_set(&keeper->wheel, &ward->timer, due_ms);
+    }
+}
+
+static void ward_fired_leaving(struct timer *timer) {
+    struct ward *ward = container_of(timer, struct ward, timer);
+    ward_see_off(ward, ward->keeper->now_ms);
+}
+
+/* A reload has removed its server, but on_server_down still holds for sessions: a server that was down when it left is
+ * drained. */
+static void ward_leave(struct ward *ward) {
+    ward_hang_up(ward);
+    wheel_stop(&ward->timer);
+    timer_init(&ward->timer, ward_fired_leaving);
+    link_remove(&ward->waiting);
+    link_remove(&ward->link);
+    list_append(&ward->keeper->leaving, &ward->link);
+    ward->config = ward->upstream->health;
+    ward->upstream = NULL;
+    ward->server = NULL;
 }
 
 static void ward_stop_checking(struct ward *ward, uint64_t now_ms) {
@@ -381,8 +419,11 @@ void keeper_commit(struct keeper *keeper, const struct generation *next) {
     list_for_each (link, &keeper->wards) {
         struct ward *ward = container_of(link, struct ward, link);
         if (ward->generation != next->number) {
-            ward_destroy(ward);
+            ward_leave(ward);
         }
+    }
+    list_for_each (link, &keeper->leaving) {
+        ward_see_off(container_of(link, struct ward, link), now_ms);
     }
 }
 
@@ -436,6 +477,7 @@ void keeper_weigh(struct keeper *keeper, const struct server *server, uint32_t w
 void keeper_init(struct keeper *keeper) {
     *keeper = (struct keeper){.poll_fd = -1, .look_at_ms = UINT64_MAX};
     list_init(&keeper->wards);
+    list_init(&keeper->leaving);
     list_init(&keeper->waiting);
     wheel_init(&keeper->wheel, clock_ms());
 }
@@ -448,6 +490,9 @@ bool keeper_open(struct keeper *keeper, struct crew *crew, struct error *error) 
 
 void keeper_finish(struct keeper *keeper) {
     list_for_each (link, &keeper->wards) {
+        ward_destroy(container_of(link, struct ward, link));
+    }
+    list_for_each (link, &keeper->leaving) {
         ward_destroy(container_of(link, struct ward, link));
     }
     if (keeper->poll_fd >= 0) {

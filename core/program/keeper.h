@@ -18,6 +18,7 @@ struct keeper {
     struct crew *crew;
     const struct generation *generation; /* at work; NULL: none yet */
     struct list wards;                   /* ours; its servers */
+    struct list leaving;                 /* ours; wards of servers that only sessions have any more */
     struct list waiting;                 /* wards that are due to be checked when there is a place */
     struct wheel wheel;
     uint64_t now_ms;     /* of this turn; milliseconds of the monotonic clock, as all times here */

@@ -263,3 +263,33 @@ Test(health, on_server_down_drain_closes_sessions_after_the_drain_timeout, .time
     while (strstr(moonring_wait_session(&moonring), "reason=drained") == NULL) {
     }
 }
+
+Test(health, on_server_down_drain_holds_for_a_server_that_a_reload_removes, .timeout = 30) {
+    static const char format[] = "listeners: {web: {bind: '127.0.0.1:0', upstream: pool}}\n"
+                                 "upstreams:\n"
+                                 "  pool:\n"
+                                 "    servers: [%s{name: b, address: '%s'}]\n"
+                                 "    outlier_detection: {consecutive_failures: 1, ejection_time: 1h}\n"
+                                 "    on_server_down: drain\n"
+                                 "shutdown: {drain_timeout: %s}\n"
+                                 "process: {workers: 1}\n";
+    struct moonring moonring;
+    struct peer_listener servers[SERVERS];
+    struct pair pairs[SERVERS];
+    struct pair pair;
+    char first[ADDRESS_TEXT_MAX + 64];
+    peer_listen(&servers[0], "127.0.0.1:0");
+    peer_listen(&servers[1], "127.0.0.1:0");
+    snprintf(first, sizeof(first), "{name: a, address: '%s'}, ", servers[0].address);
+    moonring_start(&moonring, format, first, servers[1].address, "1h");
+    open_on_both(&moonring, servers, pairs);
+    peer_listener_close(&servers[0]);
+    pair_open(&pair, moonring.address, &servers[1]);
+    wait_log(&moonring, "server a is ejected");
+    moonring_reload(&moonring, format, "", servers[1].address, "1h");
+    pair_exchange(&pairs[0], 1000);
+    moonring_reload(&moonring, format, "", servers[1].address, "200ms");
+    peer_expect_closed(&pairs[0].client);
+    moonring_expect_session(&moonring, "server=a reason=drained");
+    pair_exchange(&pairs[1], 1000);
+}
