@@ -236,6 +236,16 @@ bool generation_is_over(const struct generation *generation) {
     return true;
 }
 
+bool generation_has_news(const struct generation *generation) {
+    for (uint32_t worker = 0; worker < generation->workers; worker++) {
+        const struct generation_part *part = &generation->parts[worker];
+        if (part->scripts != NULL && atomic_load(&part->scripts_over)) {
+            return true;
+        }
+    }
+    return generation_is_over(generation);
+}
+
 void generation_tend(struct generation *generation) {
     for (uint32_t worker = 0; worker < generation->workers; worker++) {
         struct generation_part *part = &generation->parts[worker];

@@ -75,7 +75,10 @@ void generation_leave(struct generation *generation, uint32_t worker);
 /* Appends a line for each filter. */
 void generation_describe_filters(const struct generation *generation, uint32_t worker, struct bytes *out);
 
-/* On the control thread. Gives back scripts that no worker needs any more. */
+/* On the control thread. A worker does not need its scripts any more, or the last one has left: it is to be tended, or
+ * destroyed. */
+bool generation_has_news(const struct generation *generation);
+/* Gives back scripts that no worker needs any more. */
 void generation_tend(struct generation *generation);
 /* Some of its sessions may have filters that the other one does not share. */
 bool generation_has_old_scripts(const struct generation *generation, const struct generation *other);

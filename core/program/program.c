@@ -187,10 +187,21 @@ static void errand_tend(void *argument) {
     }
 }
 
+/* The errand's thread is slow where workers are busy: it is not asked in vain. */
+static bool retired_have_news(const struct program *program) {
+    const struct link *head = &program->retired.head;
+    for (const struct link *link = head->next; link != head; link = link->next) {
+        if (generation_has_news(container_of((uintptr_t)link, struct generation, link))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint64_t program_tend(struct program *program) {
     enum { LOOK_AGAIN_MS = 50 };
     uint64_t now_ms = kernel_now_ns() / 1000000;
-    if (!list_is_empty(&program->retired)) {
+    if (retired_have_news(program)) {
         errand_run(&program->errand, errand_tend, program);
     }
     crew_tend(&program->crew);
