@@ -436,7 +436,8 @@ void judge_record(struct judge *judge, const struct access_record *record) {
     }
     judge_refuse_late(judge, "max_lifetime", judge_started_ns(judge, record), listener->timeouts.max_lifetime_ms);
     bool is_let_in = reason != CLOSE_DENIED && reason != CLOSE_LIMIT_SOURCE;
-    if (record->connect_us < 0 && is_let_in) {
+    bool has_upstream = listener->upstream != CONFIG_NO_UPSTREAM; /* else it was gone before filters could route it */
+    if (record->connect_us < 0 && is_let_in && has_upstream) {
         judge_connecting(judge, listener, record);
     }
     if (!address_parse(&address, record->client, false, &error) || address_is_unix(&address)) {
