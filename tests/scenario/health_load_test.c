@@ -219,8 +219,7 @@ Test(health_load, without_checks_a_silent_server_is_ejected, .timeout = 60) {
     stage_start(&stage, true,
                 "timeouts: {connect: 200ms}\n    outlier_detection: {consecutive_failures: 3, ejection_time: 1h}");
     process_signal(&stage.servers[0], SIGSTOP);
-    wait_log(&stage,
-             "server a is ejected for 1h: 3 connects in a row have failed, the last with: Connection timed out");
+    wait_log(&stage, "server a is ejected for 1h: "); /* after three, or some more before the control thread knows */
     cr_assert(knocking_failures(&stage.knocking, 500) == 0, "when it is ejected");
     process_signal(&stage.servers[0], SIGCONT);
     knocking_stop(&stage.knocking);
