@@ -146,11 +146,11 @@ void filter_show(struct filter_session *filter_session, enum direction direction
 bool filter_write(struct filter_session *filter_session, enum direction direction, const void *bytes, size_t size);
 /* What lies behind this filter in that direction is below its bound: a write need not wait. */
 bool filter_has_room(const struct filter_session *filter_session, enum direction direction);
-/* After what is queued, the end. */
 /* The name of the filter because of which there will be no room as long as the hook that writes has not returned: its
  * byte hook, which would take the bytes, does not run before all filters had their turn to greet. NULL: there is none.
  */
 const char *filter_in_the_way(const struct filter_session *filter_session, enum direction direction);
+/* After what is queued, the end. */
 void filter_close_write(struct filter_session *filter_session, enum direction direction);
 
 enum filter_close { FILTER_CLOSE, FILTER_REJECT, FILTER_RESET };

@@ -216,6 +216,10 @@ static void judge_linger(const struct judge *judge, struct passage *passage, enu
     }
 }
 
+enum {
+    LIMIT_LATE_NS = 1000 * 1000 * 1000 / 40
+}; /* until a limit that is used up lets ask again (limit.c: QUANTUM_PART) */
+
 static void judge_inactivity(const struct judge *judge, const struct passage *passage,
                              const struct access_record *record) {
     const struct config_timeouts *timeouts = &passage->timeouts;
@@ -233,6 +237,9 @@ static void judge_inactivity(const struct judge *judge, const struct passage *pa
     uint64_t since_ns = later(later(changed_ns(passage), relayed_ns), passage->ended_ns);
     since_ns = later(since_ns, later(client->shut_ns, server == NULL ? 0 : server->shut_ns));
     uint64_t look_ns = timeouts->send_stall_ms / 4 * 1000 * 1000;
+    if (chain->limits[FROM_CLIENT].rate > 0 || chain->limits[FROM_SERVER].rate > 0) {
+        since_ns += LIMIT_LATE_NS; /* an end is heard when the limit lets it ask again, and is activity, too */
+    }
     refuse_late_since_set(judge, passage, "idle", since_ns + look_ns, timeouts->idle_ms);
     for (int direction = FROM_CLIENT; direction <= FROM_SERVER; direction++) {
         const struct flow *flow = flow_of(passage, (enum direction)direction);

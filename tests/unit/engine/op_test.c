@@ -65,7 +65,7 @@ Test(owner, is_released_once_after_the_last_of_what_holds_it, .timeout = 10) {
     cr_assert_eq(turn.first.released_count, 1);
 }
 
-Test(owner, that_closes_may_be_held_again_by_its_cancel_while_something_holds_it, .timeout = 10) {
+Test(owner, that_closes_may_be_held_again_while_something_holds_it, .timeout = 10) {
     struct turn turn;
     turn_init(&turn);
     owner_hold(&turn.first.owner);
