@@ -31,6 +31,15 @@ static unsigned long thread_status(const struct process *process, const char *th
     return value;
 }
 
+/* A thread has its creator's capabilities until it has given them up, which is the first thing that it does. */
+static void wait_for_capabilities_within(const struct process *process, const char *thread, unsigned long allowed) {
+    unsigned long has = thread_status(process, thread, "CapPrm:", 16);
+    for (uint64_t until_ms = deadline_after(DEADLINE_MS); (has & ~allowed) != 0; deadline_pause(5)) {
+        cr_assert(deadline_left_ms(until_ms) > 0, "thread %s keeps the capabilities %lx", thread, has);
+        has = thread_status(process, thread, "CapPrm:", 16);
+    }
+}
+
 /* Every thread must be `uid`, and none but the first may have a capability: that one may bind low ports. */
 static void check_threads(const struct process *process, uid_t uid) {
     char path[64], first[16];
@@ -43,9 +52,8 @@ static void check_threads(const struct process *process, uid_t uid) {
             continue;
         }
         unsigned long allowed = strcmp(name, first) == 0 ? 1UL << CAP_NET_BIND_SERVICE : 0;
-        unsigned long has = thread_status(process, name, "CapPrm:", 16);
         cr_expect(thread_status(process, name, "Uid:", 10) == uid);
-        cr_expect((has & ~allowed) == 0, "thread %s of %s has the capabilities %lx", name, first, has);
+        wait_for_capabilities_within(process, name, allowed);
     }
     closedir(threads);
 }
