@@ -10,8 +10,8 @@
 
 enum {
     RING_ENTRIES = 1024,
-    RING_COMPLETIONS = 65536, /* each session may complete some requests in one turn; an overflow ends multishots */
-    BUFFERS_COUNT = 128,      /* 2 MiB: what is in flight stays in the cache */
+    RING_COMPLETIONS = 8192, /* a hundred turns' worth. An overflow ends multishots; ring memory counts as locked */
+    BUFFERS_COUNT = 128,     /* 2 MiB: what is in flight stays in the cache */
     BUFFER_SIZE = 16 * 1024,
     PIPES_MAX = 64,
     SLAB_CHUNK = 256 * 1024,

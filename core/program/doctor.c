@@ -15,7 +15,8 @@ enum {
     SESSIONS_WISHED = 4000,    /* below it we propose a higher descriptor limit */
     BACKLOG = 4096,            /* the default of tcp.backlog */
     PORTS_WISHED = 20000,
-    TIME_WAIT_S = 60, /* how long the kernel keeps the port of a connection that we closed first */
+    WORKER_LOCKED_BYTES = 256 * 1024, /* its ring: 8192 completions of 16 bytes, 1024 submissions of 64, and some */
+    TIME_WAIT_S = 60,                 /* how long the kernel keeps the port of a connection that we closed first */
     ROUND_TRIP_MS = 50,
     SOCKET_BUFFER_WISHED = 2 * 1024 * 1024,
     TEXT_SIZE = 256,
@@ -262,14 +263,22 @@ static void report_descriptors(struct report *report) {
     }
 }
 
+/* Rings count for users without CAP_IPC_LOCK; a moonring that root starts for another user raises the limit itself. */
 static void report_locked_memory(struct report *report) {
-    rlim_t limit = report->machine->locked.rlim_cur;
+    const struct doctor_machine *machine = report->machine;
+    rlim_t limit = machine->locked.rlim_cur;
     if (limit == RLIM_INFINITY) {
         report_finding(report, FINDING_OK, "locked memory", "unlimited");
         return;
     }
-    report_finding(report, FINDING_OK, "locked memory", "%" PRIu64 " KiB - moonring locks none: rings do not count",
-                   (uint64_t)limit / 1024);
+    rlim_t workers = limit / WORKER_LOCKED_BYTES;
+    bool is_low = workers < machine->cpus_allowed;
+    report_finding(report, is_low ? FINDING_ADVICE : FINDING_OK, "locked memory",
+                   "%" PRIu64 " KiB - enough for the rings of %" PRIu64 " workers of a user who is not root",
+                   (uint64_t)limit / 1024, (uint64_t)workers);
+    if (is_low) {
+        report_advice(report, "ulimit -l unlimited (as root); in a systemd unit: LimitMEMLOCK=infinity");
+    }
 }
 
 static void report_pipes(struct report *report) {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -95,6 +96,13 @@ static bool capabilities_keep_bind(void) {
     return capabilities_set(&capabilities);
 }
 
+/* Linux counts the memory of rings (6.14 and later: all of it) against the locked memory of the user that is not root,
+ * and 8 MiB are usual. Where root itself may not raise it, making a ring tells. */
+static void locked_memory_raise(void) {
+    const struct rlimit unlimited = {.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+    setrlimit(RLIMIT_MEMLOCK, &unlimited);
+}
+
 /* The order matters: groups can only be set while we are root, and leaving uid 0 would take every capability at once
  * if it were not for PR_SET_KEEPCAPS. */
 static bool identity_become(const struct identity *identity, struct error *error) {
@@ -127,6 +135,7 @@ bool privileges_drop(const char *user, struct error *error) {
         return true; /* a service manager made us that user, or the file says that root is wanted */
     }
     if (geteuid() == 0) {
+        locked_memory_raise();
         return identity_become(&identity, error);
     }
     return error_set(error,

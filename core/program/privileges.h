@@ -9,7 +9,8 @@
 #include <stdbool.h>
 
 /* Becomes `user`, "name" or "name:group" (alone: the user's own groups), for good: no later exec gets rights back.
- * The calling thread keeps CAP_NET_BIND_SERVICE where it had it. To be called before there is another thread. Does
+ * The calling thread keeps CAP_NET_BIND_SERVICE where it had it; the process may lock any amount of memory, which is
+ * what rings of an ordinary user count as. To be called before there is another thread. Does
  * nothing when the process is that user already; otherwise only root can. After a failure the process must end. */
 bool privileges_drop(const char *user, struct error *error);
 

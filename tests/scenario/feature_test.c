@@ -9,7 +9,8 @@
 
 enum {
     MIB = 1 << 20,
-    MORE_THAN_FITS = 512 * MIB, /* in the kernel's buffers on the way: with Debian's limits 72 MiB, on some machines more */
+    MORE_THAN_FITS =
+        512 * MIB, /* in the kernel's buffers on the way: with Debian's limits 72 MiB, on some machines more */
 };
 
 static void exchange_both_ways(struct pair *pair) {

@@ -1,5 +1,4 @@
 /* A slow reader stops its own sender, within bounded memory, and nobody else. */
-#include "tests/support/deadline.h"
 #include "tests/support/moonring.h"
 
 #include <criterion/criterion.h>

@@ -135,6 +135,15 @@ Test(user, reloads_with_a_low_port_more_and_reopens_logs, .timeout = 30) {
     moonring_stop(&moonring);
 }
 
+/* Another user than in the tests beside it: the rings of all processes of a user count together, and there are 8 MiB.
+ */
+Test(user, has_locked_memory_for_twelve_workers, .timeout = 30) {
+    struct moonring moonring;
+    moonring_start(&moonring, "listeners: {web: {bind: '127.0.0.1:0', upstream: '127.0.0.1:9'}}\n"
+                              "process: {user: daemon, workers: 12}\n");
+    moonring_stop(&moonring);
+}
+
 Test(user, that_does_not_exist_is_refused, .timeout = 30) {
     struct moonring moonring;
     moonring_launch(&moonring, NULL,

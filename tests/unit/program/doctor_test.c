@@ -242,10 +242,15 @@ Test(doctor, tells_the_pipes_that_splice_may_use, .timeout = 10) {
     expect_file("/proc/sys/fs/pipe-user-pages-soft", "0", "0 - no limit to the pipes");
 }
 
-Test(doctor, tells_that_locked_memory_does_not_matter, .timeout = 10) {
+Test(doctor, counts_the_workers_whose_rings_may_be_locked, .timeout = 10) {
     struct patient patient;
     patient_create(&patient);
-    expect(&patient, "[ok]      locked memory: 8192 KiB - moonring locks none");
+    expect(&patient,
+           "[ok]      locked memory: 8192 KiB - enough for the rings of 32 workers of a user who is not root\n");
+    patient.machine.cpus_allowed = 64;
+    expect(&patient,
+           "[advice]  locked memory: 8192 KiB - enough for the rings of 32 workers of a user who is not root\n"
+           "          -> ulimit -l unlimited (as root); in a systemd unit: LimitMEMLOCK=infinity\n");
     patient.machine.locked.rlim_cur = RLIM_INFINITY;
     expect(&patient, "[ok]      locked memory: unlimited\n");
     patient_destroy(&patient);
