@@ -4,6 +4,17 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+
+size_t server_configured_size(const struct server *server) {
+    size_t size = strlen(server->name);
+    size_t address_size = strlen(server->address_text);
+    if (size < address_size + 2) {
+        return size;
+    }
+    const char *tail = server->name + size - address_size - 1;
+    return *tail == '/' && strcmp(tail + 1, server->address_text) == 0 ? (size_t)(tail - server->name) : size;
+}
 
 void server_state_drop(struct server_state *state) {
     if (state != NULL && --state->references == 0) {

@@ -34,6 +34,10 @@ struct server {
     struct server_state *state; /* counted */
 };
 
+/* How much of its name the configuration has: all of it, unless its host name has several addresses: then the address
+ * stands behind it, as in `db.internal:5432/10.0.0.1:5432`. */
+size_t server_configured_size(const struct server *server);
+
 /* One reference less; the last one frees it. NULL is fine. On the control thread. */
 void server_state_drop(struct server_state *state);
 

@@ -5,11 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What outlives a reload: counts, and whether it answers. */
+/* The addresses first: they differ soon. */
+static bool is_same(const struct server *one, const struct server *other) {
+    if (!address_equal(&one->address, &other->address)) {
+        return false;
+    }
+    size_t size = server_configured_size(one);
+    return size == server_configured_size(other) && memcmp(one->name, other->name, size) == 0;
+}
+
+/* What outlives a reload: counts, and whether it answers. A host name that gets a second address keeps it for the first
+ * one. */
 static struct server_state *find_state(const struct upstream *before, const struct server *server) {
     for (size_t i = 0; before != NULL && i < before->servers_count; i++) {
         const struct server *old = &before->servers[i];
-        if (strcmp(old->name, server->name) == 0 && address_equal(&old->address, &server->address)) {
+        if (is_same(old, server)) {
             return old->state;
         }
     }

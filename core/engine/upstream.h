@@ -28,8 +28,8 @@ struct upstream_member {
 };
 
 /* Copies what it needs. before: the same upstream in an earlier generation, whose tally goes on and whose servers of
- * the same name and address keep their state, or NULL. False when memory is short; upstream_finish is due then, too. On
- * the control thread, as upstream_finish. */
+ * the same configured name and address keep their state, or NULL. False when memory is short; upstream_finish is due
+ * then, too. On the control thread, as upstream_finish. */
 bool upstream_init(struct upstream *upstream, const struct config_upstream *config,
                    const struct upstream_member *members, size_t members_count, const struct upstream *before);
 void upstream_finish(struct upstream *upstream);

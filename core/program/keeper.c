@@ -382,11 +382,25 @@ static void ward_plan_checks(struct ward *ward, uint64_t now_ms) {
     }
 }
 
+/* What operators want of it; news if it has just come (back). */
+static void ward_obey(struct ward *ward, uint64_t now_ms) {
+    const struct standing_place place = {
+        .upstream = ward->upstream, .server = ward->server, .generation = ward->generation};
+    const struct standing_order *order = standing_orders_find(&ward->keeper->orders, &place);
+    uint32_t wanted = order == NULL ? 0 : order->wanted[STANDING_OUT];
+    uint32_t weight = order == NULL ? 0 : order->wanted[STANDING_WEIGHT];
+    if ((out_of(ward) & HEALTH_BY_OPERATOR) != wanted) {
+        health_order(&ward->state->health, &ward->upstream->health, wanted, now_ms);
+    }
+    atomic_store_explicit(&ward->state->health.weight, weight, memory_order_relaxed);
+}
+
 static void ward_adopt(struct ward *ward, const struct upstream *upstream, const struct server *server,
                        uint64_t now_ms) {
     uint32_t before = out_of(ward);
     ward->upstream = upstream;
     ward->server = server;
+    ward_obey(ward, now_ms);
     ward_plan_checks(ward, now_ms);
     ward_settle(ward, before, now_ms);
 }
@@ -448,28 +462,43 @@ uint32_t keeper_descriptors(const struct generation *generation, uint64_t descri
 
 /* --- orders ----------------------------------------------------------------------------------------------------- */
 
-void keeper_order(struct keeper *keeper, const struct server *server, uint32_t wanted) {
+static bool keeper_note(struct keeper *keeper, const struct upstream *upstream, const struct server *server,
+                        bool is_one, enum standing_kind kind, uint32_t value) {
+    const struct standing_place place = {
+        .upstream = upstream, .server = server, .generation = keeper->generation->number, .is_one = is_one};
+    return standing_orders_note(&keeper->orders, &place, kind, value);
+}
+
+bool keeper_order(struct keeper *keeper, const struct upstream *upstream, const struct server *server, bool is_one,
+                  uint32_t wanted) {
     struct ward *ward = server->state->ward;
     uint64_t now_ms = clock_ms();
     uint32_t before = out_of(ward);
-    (void)keeper;
+    if (!keeper_note(keeper, upstream, server, is_one, STANDING_OUT, wanted)) {
+        return false;
+    }
     if (wanted == 0) {
         atomic_store_explicit(&ward->state->failures, 0, memory_order_relaxed);
     }
-    health_order(&ward->state->health, &ward->upstream->health, wanted, now_ms);
+    health_order(&ward->state->health, &upstream->health, wanted, now_ms);
     if (((before ^ out_of(ward)) & HEALTH_BY_OPERATOR) != 0) {
-        log_info("upstream %s: server %s is %s", ward->upstream->name, server->name,
+        log_info("upstream %s: server %s is %s", upstream->name, server->name,
                  wanted == 0 ? "enabled" : health_name(wanted));
     }
     ward_plan_checks(ward, now_ms);
     ward_settle(ward, before, now_ms);
+    return true;
 }
 
-void keeper_weigh(struct keeper *keeper, const struct server *server, uint32_t weight) {
-    (void)keeper;
+bool keeper_weigh(struct keeper *keeper, const struct upstream *upstream, const struct server *server, bool is_one,
+                  uint32_t weight) {
+    if (!keeper_note(keeper, upstream, server, is_one, STANDING_WEIGHT, weight)) {
+        return false;
+    }
     atomic_store_explicit(&server->state->health.weight, weight, memory_order_relaxed);
-    log_info("upstream %s: server %s has weight %u", server->state->ward->upstream->name, server->name,
+    log_info("upstream %s: server %s has weight %u", upstream->name, server->name,
              weight == 0 ? server->weight : weight);
+    return true;
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
@@ -479,6 +508,7 @@ void keeper_init(struct keeper *keeper) {
     list_init(&keeper->wards);
     list_init(&keeper->leaving);
     list_init(&keeper->waiting);
+    standing_orders_init(&keeper->orders);
     wheel_init(&keeper->wheel, clock_ms());
 }
 
@@ -495,6 +525,7 @@ void keeper_finish(struct keeper *keeper) {
     list_for_each (link, &keeper->leaving) {
         ward_destroy(container_of(link, struct ward, link));
     }
+    standing_orders_finish(&keeper->orders);
     if (keeper->poll_fd >= 0) {
         kernel_close(keeper->poll_fd);
     }

@@ -9,6 +9,7 @@
 #include "engine/wheel.h"
 #include "program/crew.h"
 #include "program/generation.h"
+#include "program/standing_orders.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,6 +21,7 @@ struct keeper {
     struct list wards;                   /* ours; its servers */
     struct list leaving;                 /* ours; wards of servers that only sessions have any more */
     struct list waiting;                 /* wards that are due to be checked when there is a place */
+    struct standing_orders orders;       /* of operators, also about servers that are not there now */
     struct wheel wheel;
     uint64_t now_ms;     /* of this turn; milliseconds of the monotonic clock, as all times here */
     int poll_fd;         /* ours; readable when a check has news; -1: not open */
@@ -48,9 +50,12 @@ uint32_t keeper_descriptors(const struct generation *generation, uint64_t descri
 uint64_t keeper_turn(struct keeper *keeper, uint64_t now_ms);
 
 /* What an operator wants of a server of the generation at work: HEALTH_DRAINED, HEALTH_DISABLED, or 0, which also takes
- * it back from an ejection; */
-void keeper_order(struct keeper *keeper, const struct server *server, uint32_t wanted);
-/* another weight than the configured one, or, if that is 0, the configured one again. */
-void keeper_weigh(struct keeper *keeper, const struct server *server, uint32_t weight);
+ * it back from an ejection; or another weight than the configured one, which 0 stands for. is_one: of this one alone,
+ * not of whatever else the configuration means by its name. False: there are too many orders to remember another one,
+ * and nothing was done. */
+bool keeper_order(struct keeper *keeper, const struct upstream *upstream, const struct server *server, bool is_one,
+                  uint32_t wanted);
+bool keeper_weigh(struct keeper *keeper, const struct upstream *upstream, const struct server *server, bool is_one,
+                  uint32_t weight);
 
 #endif

@@ -121,7 +121,7 @@ static void reload_run_held(struct reload *reload, struct program *program, stru
         reload->result = reload_apply(reload, program, held);
     }
     reload->sessions_before = program_sessions_before(program);
-    servers_list_wishes(program->generation, "", &reload->wishes);
+    servers_list_wishes(program, "", &reload->wishes);
     reload->took_ms = (kernel_now_ns() - reload->began_ns) / 1000000;
     reload->generation = program->generation->number;
     reload_count(reload, program);

@@ -168,27 +168,32 @@ bool servers_to_json(const struct program *program, const char *upstream, struct
 struct wish {
     struct keeper *keeper;
     const char *name;
-    uint32_t wanted; /* of health_order */
-    bool is_weight;
-    uint32_t weight;
+    enum standing_kind kind;
+    uint32_t value;
     struct bytes *answer;
     bool found;
+    bool failed;
 };
 
-/* "db.internal:5432" means all of "db.internal:5432/10.0.0.1:5432", "db.internal:5432/10.0.0.2:5432"; but
- * "unix:/run/db" does not mean "unix:/run/db/5432.sock". */
-static bool name_means(const char *name, const struct upstream *upstream, const struct server *server) {
-    size_t size = strlen(upstream->name);
-    if (strncmp(name, upstream->name, size) != 0 || name[size] != '/') {
-        return false;
+/* How a name means a server: "db.internal:5432" all of "db.internal:5432/10.0.0.1:5432",
+ * "db.internal:5432/10.0.0.2:5432"; but "unix:/run/db" does not mean "unix:/run/db/5432.sock". */
+enum meaning { MEANS_OTHERS, MEANS_ALL, MEANS_ONE };
+
+static enum meaning name_means(const char *name, const struct upstream *upstream, const struct server *server) {
+    size_t upstream_size = strlen(upstream->name);
+    size_t size = server_configured_size(server);
+    if (strncmp(name, upstream->name, upstream_size) != 0 || name[upstream_size] != '/') {
+        return MEANS_OTHERS;
     }
-    const char *wanted = name + size + 1;
-    size_t wanted_size = strlen(wanted);
-    if (wanted_size == 0 || strncmp(server->name, wanted, wanted_size) != 0) {
-        return false;
+    const char *wanted = name + upstream_size + 1;
+    if (strncmp(wanted, server->name, size) != 0) {
+        return MEANS_OTHERS;
     }
-    const char *rest = server->name + wanted_size;
-    return *rest == 0 || (*rest == '/' && strcmp(rest + 1, server->address_text) == 0);
+    const char *rest = wanted + size;
+    if (*rest == 0) {
+        return MEANS_ALL;
+    }
+    return *rest == '/' && strcmp(rest + 1, server->address_text) == 0 ? MEANS_ONE : MEANS_OTHERS;
 }
 
 static void append_place(struct bytes *out, const struct upstream *upstream, const struct server *server) {
@@ -211,30 +216,46 @@ static void answer_state(const struct upstream *upstream, const struct server *s
 
 static void wish_fulfil(const struct upstream *upstream, const struct server *server, void *to) {
     struct wish *wish = to;
-    if (!name_means(wish->name, upstream, server)) {
+    enum meaning meaning = name_means(wish->name, upstream, server);
+    if (meaning == MEANS_OTHERS || wish->failed) {
         return;
     }
+    bool is_one = meaning == MEANS_ONE;
     wish->found = true;
-    if (wish->is_weight) {
-        keeper_weigh(wish->keeper, server, wish->weight);
-    } else {
-        keeper_order(wish->keeper, server, wish->wanted);
+    wish->failed = wish->kind == STANDING_OUT ? !keeper_order(wish->keeper, upstream, server, is_one, wish->value)
+                                              : !keeper_weigh(wish->keeper, upstream, server, is_one, wish->value);
+    if (!wish->failed) {
+        answer_state(upstream, server, wish->answer);
     }
-    answer_state(upstream, server, wish->answer);
+}
+
+/* What is wanted of a server that has left the configuration can be taken back. */
+static bool wish_forget(struct wish *wish) {
+    return wish->value == 0 &&
+           standing_orders_forget(&wish->keeper->orders, wish->name, wish->kind, wish->keeper->generation->number);
 }
 
 static bool wish_run(struct program *program, struct wish *wish) {
     servers_each(program->generation, NULL, wish_fulfil, wish);
-    if (!wish->found) {
-        bytes_append_text(wish->answer, "there is no server \"");
-        append_name(wish->answer, wish->name);
-        bytes_append_text(wish->answer, "\": write UPSTREAM/SERVER as `moonring ctl upstreams` shows them\n");
+    if (wish->failed) {
+        bytes_printf(wish->answer, "there are orders for %d servers already: enable some first\n", STANDING_ORDERS_MAX);
+        return false;
     }
-    return wish->found;
+    if (wish->found) {
+        return true;
+    }
+    bool forgotten = wish_forget(wish);
+    bytes_append_text(wish->answer, forgotten ? "" : "there is no server \"");
+    append_name(wish->answer, wish->name);
+    bytes_append_text(wish->answer, forgotten
+                                        ? " is not in the configuration; nothing special holds when it comes back\n"
+                                        : "\": write UPSTREAM/SERVER as `moonring ctl upstreams` shows them\n");
+    return forgotten;
 }
 
 bool servers_order(struct program *program, const char *name, uint32_t wanted, struct bytes *answer) {
-    struct wish wish = {.keeper = &program->keeper, .name = name, .wanted = wanted, .answer = answer};
+    struct wish wish = {
+        .keeper = &program->keeper, .name = name, .kind = STANDING_OUT, .value = wanted, .answer = answer};
     return wish_run(program, &wish);
 }
 
@@ -246,7 +267,7 @@ bool servers_weigh(struct program *program, const char *name, const char *weight
         return false;
     }
     struct wish wish = {
-        .keeper = &program->keeper, .name = name, .is_weight = true, .weight = (uint32_t)number, .answer = answer};
+        .keeper = &program->keeper, .name = name, .kind = STANDING_WEIGHT, .value = (uint32_t)number, .answer = answer};
     return wish_run(program, &wish);
 }
 
@@ -274,28 +295,50 @@ void servers_count(const struct generation *generation, struct bytes *out) {
     }
 }
 
-static void list_wish(const struct upstream *upstream, const struct server *server, void *to) {
-    const struct health *health = &server->state->health;
-    uint32_t out_by_operator = atomic_load(&health->out) & HEALTH_BY_OPERATOR;
-    uint32_t weight = atomic_load(&health->weight);
-    struct bytes *out = to;
-    if (out_by_operator == 0 && weight == 0) {
-        return;
-    }
-    bytes_append_text(out, out->size > 0 ? ", " : "");
-    append_place(out, upstream, server);
-    if (out_by_operator != 0) {
-        bytes_printf(out, " %s", health_name(out_by_operator));
+static void append_wish(struct bytes *out, uint32_t wanted, uint32_t weight) {
+    if (wanted != 0) {
+        bytes_printf(out, " %s", health_name(wanted));
     }
     if (weight != 0) {
         bytes_printf(out, " weight %u", weight);
     }
 }
 
-void servers_list_wishes(const struct generation *generation, const char *before, struct bytes *out) {
+static void list_wish(const struct upstream *upstream, const struct server *server, void *to) {
+    const struct health *health = &server->state->health;
+    uint32_t wanted = atomic_load(&health->out) & HEALTH_BY_OPERATOR;
+    uint32_t weight = atomic_load(&health->weight);
+    struct bytes *out = to;
+    if (wanted != 0 || weight != 0) {
+        bytes_append_text(out, out->size > 0 ? ", " : "");
+        append_place(out, upstream, server);
+        append_wish(out, wanted, weight);
+    }
+}
+
+/* Those that are wanted of servers that the configuration does not have now. */
+static void list_absent(const struct keeper *keeper, struct bytes *out) {
+    for (size_t i = 0; i < keeper->orders.count; i++) {
+        const struct standing_order *order = &keeper->orders.items[i];
+        bool is_exception = order->wanted[STANDING_OUT] == 0 && order->wanted[STANDING_WEIGHT] == 0;
+        if (order->generation != keeper->generation->number && !is_exception) {
+            bytes_append_text(out, out->size > 0 ? ", " : "");
+            append_name(out, order->upstream);
+            bytes_append_char(out, '/');
+            append_name(out, order->server);
+            bytes_append_text(out, order->address[0] == 0 ? "" : "/");
+            append_name(out, order->address);
+            append_wish(out, order->wanted[STANDING_OUT], order->wanted[STANDING_WEIGHT]);
+            bytes_append_text(out, " (absent)");
+        }
+    }
+}
+
+void servers_list_wishes(const struct program *program, const char *before, struct bytes *out) {
     struct bytes list;
     bytes_init(&list);
-    servers_each(generation, NULL, list_wish, &list);
+    servers_each(program->generation, NULL, list_wish, &list);
+    list_absent(&program->keeper, &list);
     if (list.size > 0) {
         bytes_append_text(out, before);
         bytes_append(out, list.data, list.size);

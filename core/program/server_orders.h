@@ -23,7 +23,7 @@ bool servers_weigh(struct program *program, const char *name, const char *weight
 /* Appends, for status and the report of a reload, how many servers are in which state, */
 void servers_count(const struct generation *generation, struct bytes *out);
 /* and what operators want, which reloads do not change: `web/a drained, web/b weight 3`, behind `before`; nothing when
- * there is nothing. */
-void servers_list_wishes(const struct generation *generation, const char *before, struct bytes *out);
+ * there is nothing. A server that the configuration does not have now is `(absent)`. */
+void servers_list_wishes(const struct program *program, const char *before, struct bytes *out);
 
 #endif

@@ -47,10 +47,10 @@ static void describe_listeners(const struct generation *generation, struct bytes
     }
 }
 
-static void describe_servers(const struct generation *generation, struct bytes *out) {
+static void describe_servers(const struct program *program, struct bytes *out) {
     bytes_append_text(out, "servers: ");
-    servers_count(generation, out);
-    servers_list_wishes(generation, "; by operators: ", out);
+    servers_count(program->generation, out);
+    servers_list_wishes(program, "; by operators: ", out);
     bytes_append_char(out, '\n');
 }
 
@@ -67,7 +67,7 @@ void status_describe(struct program *program, struct bytes *out) {
     bytes_printf(out, "reloads: %lu applied, %lu without a change, %lu refused\n", (unsigned long)counters->applied,
                  (unsigned long)counters->unchanged, (unsigned long)counters->refused);
     bytes_printf(out, "log level: %s\n", log_level_name(log_level()));
-    describe_servers(program->generation, out);
+    describe_servers(program, out);
     describe_listeners(program->generation, out);
 }
 
@@ -94,13 +94,13 @@ static void reloads_to_json(const struct program_counters *counters, struct json
     json_end(json, '}');
 }
 
-static void servers_to_json_in_short(const struct generation *generation, struct json *json) {
+static void servers_to_json_in_short(const struct program *program, struct json *json) {
     struct bytes text;
     bytes_init(&text);
-    servers_count(generation, &text);
+    servers_count(program->generation, &text);
     json_text(json, "servers", text.data);
     bytes_clear(&text);
-    servers_list_wishes(generation, "", &text);
+    servers_list_wishes(program, "", &text);
     json_text(json, "servers_by_operators", text.data);
     bytes_finish(&text);
 }
@@ -120,7 +120,7 @@ void status_to_json(struct program *program, struct bytes *out) {
     json_number(&json, "max_connections", atomic_load(&program->process.max));
     json_text(&json, "log_level", log_level_name(log_level()));
     reloads_to_json(&program->counters, &json);
-    servers_to_json_in_short(generation, &json);
+    servers_to_json_in_short(program, &json);
     json_begin(&json, "listeners", '[');
     for (size_t i = 0; i < generation->config->listeners_count; i++) {
         listener_to_json(&generation->config->listeners[i], generation->listeners[i], &json);

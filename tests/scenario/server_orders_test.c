@@ -5,8 +5,10 @@
 
 #include <criterion/criterion.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 
 enum { SERVERS = 2, DONE = 0, REFUSED = 2 };
 
@@ -101,6 +103,120 @@ Test(server_orders, drained_servers_stay_drained_over_reloads_and_say_so, .timeo
     ctl(&stage, "enable", "pool/a", NULL, DONE, "pool/a is up");
     line = moonring_reload_again(&stage.moonring);
     cr_assert(strstr(line, "operators") == NULL, "%s", line);
+}
+
+/* The file without server a, and with it again: by a reload, and by a rollback. */
+Test(server_orders, servers_that_leave_the_file_are_as_they_were_when_they_come_back, .timeout = 30) {
+    struct stage stage;
+    char without[4096];
+    stage_start(&stage, "");
+    snprintf(without, sizeof(without),
+             "listeners: {web: {bind: '127.0.0.1:0', upstream: pool}}\n"
+             "upstreams: {pool: {servers: [{name: b, address: '%s'}]}}\n"
+             "process: {workers: 1}\n"
+             "admin: {bind: '%s'}\n",
+             stage.servers[1].address, stage.socket);
+    ctl(&stage, "drain", "pool/a", NULL, DONE, "pool/a is drained");
+    ctl(&stage, "weight", "pool/a", "5", DONE, "weight 5");
+    const char *line = moonring_reload(&stage.moonring, "%s", without);
+    cr_assert(strstr(line, "; by operators: pool/a drained weight 5 (absent)") != NULL, "%s", line);
+    ctl(&stage, "status", NULL, NULL, DONE, "by operators: pool/a drained weight 5 (absent)");
+    ctl(&stage, "rollback", NULL, NULL, DONE, "; by operators: pool/a drained weight 5");
+    process_wait_line(&stage.moonring.process, &stage.moonring.process.errors, "reloaded: generation 3");
+    expect_on_a(&stage, 3, 0);
+
+    moonring_reload(&stage.moonring, "%s", without);
+    line = moonring_reload(&stage.moonring, "%s", stage.yaml);
+    cr_assert(strstr(line, "; by operators: pool/a drained weight 5") != NULL, "%s", line);
+    cr_assert(strstr(line, "absent") == NULL, "%s", line);
+    expect_on_a(&stage, 3, 0);
+
+    moonring_reload(&stage.moonring, "%s", without);
+    ctl(&stage, "enable", "pool/a", NULL, DONE, "pool/a is not in the configuration");
+    ctl(&stage, "weight", "pool/a", NULL, DONE, "pool/a is not in the configuration");
+    ctl(&stage, "enable", "pool/a", NULL, REFUSED, "there is no server \"pool/a\"");
+    line = moonring_reload(&stage.moonring, "%s", stage.yaml);
+    cr_assert(strstr(line, "operators") == NULL, "%s", line);
+    expect_on_a(&stage, 10, 5);
+}
+
+/* --- host names ----------------------------------------------------------------------------------------------------
+ */
+
+/* A file of hosts of our own, for this process and those it starts. Needs root. */
+static void hosts_mount(const struct temporary *folder) {
+    char path[TEMPORARY_PATH_MAX];
+    cr_assert(unshare(CLONE_NEWNS) == 0, "this test has to be run as root: %m");
+    cr_assert(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0, "%m");
+    cr_assert(mount(temporary_path(folder, "hosts", path), "/etc/hosts", NULL, MS_BIND, NULL) == 0, "%m");
+}
+
+/* The same port on two addresses, which `pool.test` may have. */
+static void stage_start_named(struct stage *stage, const struct temporary *hosts) {
+    struct temporary folder;
+    char path[TEMPORARY_PATH_MAX], second[ADDRESS_TEXT_MAX];
+    temporary_create(&folder);
+    temporary_write(hosts, "hosts", "127.0.0.1 pool.test\n");
+    hosts_mount(hosts);
+    peer_listen(&stage->servers[0], "127.0.0.1:0");
+    const char *port = strrchr(stage->servers[0].address, ':');
+    snprintf(second, sizeof(second), "127.0.0.2%s", port);
+    peer_listen(&stage->servers[1], second);
+    snprintf(stage->socket, sizeof(stage->socket), "unix:%s", temporary_path(&folder, "admin.sock", path));
+    snprintf(stage->yaml, sizeof(stage->yaml),
+             "listeners: {web: {bind: '127.0.0.1:0', upstream: pool}}\n"
+             "upstreams: {pool: {servers: [{name: a, address: 'pool.test%s'}], slow_start: off}}\n"
+             "process: {workers: 1}\n"
+             "admin: {bind: '%s'}\n",
+             port, stage->socket);
+    moonring_start(&stage->moonring, "%s", stage->yaml);
+}
+
+Test(server_orders, a_drained_host_name_is_drained_whatever_its_addresses, .timeout = 30) {
+    struct stage stage;
+    struct temporary hosts;
+    struct peer client;
+    temporary_create(&hosts);
+    stage_start_named(&stage, &hosts);
+    expect_on_a(&stage, 2, 2);
+    ctl(&stage, "drain", "pool/a", NULL, DONE, "pool/a is drained");
+    temporary_write(&hosts, "hosts", "127.0.0.1 pool.test\n127.0.0.2 pool.test\n");
+    const char *line = moonring_reload_again(&stage.moonring);
+    cr_assert(strstr(line, "drained, pool/a/127.0.0.") != NULL, "%s", line);
+    peer_connect(&client, stage.moonring.address);
+    peer_expect_closed(&client);
+    moonring_expect_session(&stage.moonring, "reason=no_server tries=0");
+    temporary_write(&hosts, "hosts", "127.0.0.2 pool.test\n");
+    line = moonring_reload_again(&stage.moonring);
+    cr_assert(strstr(line, "; by operators: pool/a drained") != NULL, "%s", line);
+    ctl(&stage, "enable", "pool/a", NULL, DONE, "pool/a is up");
+    expect_on_a(&stage, 2, 0);
+}
+
+/* One address is drained, and goes and comes; the other one is not. */
+Test(server_orders, one_address_of_a_host_name_can_be_drained, .timeout = 30) {
+    struct stage stage;
+    struct temporary hosts;
+    char first[ADDRESS_TEXT_MAX + 8];
+    temporary_create(&hosts);
+    stage_start_named(&stage, &hosts);
+    snprintf(first, sizeof(first), "pool/a/%s", stage.servers[0].address);
+    ctl(&stage, "drain", first, NULL, DONE, "pool/a is drained");
+    temporary_write(&hosts, "hosts", "127.0.0.1 pool.test\n127.0.0.2 pool.test\n");
+    moonring_reload_again(&stage.moonring);
+    expect_on_a(&stage, 4, 0);
+    temporary_write(&hosts, "hosts", "127.0.0.2 pool.test\n");
+    const char *line = moonring_reload_again(&stage.moonring);
+    cr_assert(strstr(line, " drained (absent)") != NULL, "%s", line);
+    temporary_write(&hosts, "hosts", "127.0.0.1 pool.test\n127.0.0.2 pool.test\n");
+    moonring_reload_again(&stage.moonring);
+    expect_on_a(&stage, 4, 0);
+    ctl(&stage, "drain", "pool/a", NULL, DONE, "drained");
+    ctl(&stage, "enable", first, NULL, DONE, " is up");
+    moonring_reload_again(&stage.moonring);
+    expect_on_a(&stage, 2, 2);
+    ctl(&stage, "enable", "pool/a", NULL, DONE, "is up");
+    expect_on_a(&stage, 4, 2);
 }
 
 Test(server_orders, weight_changes_the_shares, .timeout = 30) {
