@@ -43,8 +43,28 @@ static void append_subject(struct bytes *line, const struct entry *entry) {
     bytes_printf(line, "%s: ", hook_name(entry->hook));
 }
 
-static void hooks_tell(struct runtime *runtime, const struct entry *entry, const char *text) {
+/* Of the function that was entered: the hook, or what was spawned. */
+static const struct place *entry_place(const struct entry *entry) {
+    return entry->hook == HOOK_TASK ? &entry->task->place : &entry->filter->places[entry->hook];
+}
+
+/* By the line that the text names, or else where the function begins that was entered. */
+static void hooks_count(struct runtime *runtime, const struct entry *entry, enum failure failure, const char *text) {
+    const struct script *script = runtime->script;
+    char where[FAILURE_PLACE_SIZE] = "unknown";
+    struct place place = place_of_text(text, &script->source);
+    if (place.file == NULL) {
+        place = *entry_place(entry);
+    }
+    if (place.file != NULL) {
+        place_format(&place, script->options.folder, where, sizeof(where));
+    }
+    usage_count_failure(entry->filter->usage, failure, where, runtime->engine->now_us);
+}
+
+static void hooks_tell(struct runtime *runtime, const struct entry *entry, enum failure failure, const char *text) {
     uint32_t untold = 0;
+    hooks_count(runtime, entry, failure, text);
     if (!fault_is_due(&entry->filter->faults, text, runtime->engine->now_us, &untold)) {
         return;
     }
@@ -64,11 +84,6 @@ static void hooks_tell(struct runtime *runtime, const struct entry *entry, const
     bytes_finish(&line);
 }
 
-/* Of the function that was entered: the hook, or what was spawned. */
-static const struct place *entry_place(const struct entry *entry) {
-    return entry->hook == HOOK_TASK ? &entry->task->place : &entry->filter->places[entry->hook];
-}
-
 /* The line that ran is often lost with the VM: what can be named then is the function that was entered. */
 static void hooks_tell_kill(struct runtime *runtime, const struct entry *entry, const char *text) {
     const struct place *place = entry_place(entry);
@@ -84,7 +99,7 @@ static void hooks_tell_kill(struct runtime *runtime, const struct entry *entry, 
     } else if (place->file != NULL) {
         error_set(&error, "%s, in the %s at %s:%u", text, what, place->file, place->line);
     }
-    hooks_tell(runtime, entry, error.text);
+    hooks_tell(runtime, entry, FAILURE_KILL, error.text);
 }
 
 /* A hook that waits is told with the line that it waits in, one that has returned with the place where it begins. */
@@ -112,8 +127,7 @@ static void hooks_tell_hold(struct filter_session *filter_session, enum directio
     if (place.file != NULL) {
         error_prefix(&error, "%s:%u: ", place.file, place.line);
     }
-    usage_add(&conn->filter->usage->holds, 1);
-    hooks_tell(conn->runtime, &entry, error.text);
+    hooks_tell(conn->runtime, &entry, FAILURE_HOLD, error.text);
 }
 
 /* --- what a hook answered ----------------------------------------------------------------------------------------- */
@@ -210,10 +224,8 @@ static void run_stop_views(struct run *run) {
 }
 
 static enum hook_outcome run_fail(struct run *run, const char *text) {
-    struct usage_cells *usage = run->entry.filter->usage;
     bool overflowed = run->entry.conn != NULL && run->entry.conn->filter_session->overflowed;
-    usage_add(overflowed ? &usage->holds : &usage->errors, 1);
-    hooks_tell(run->runtime, &run->entry, text);
+    hooks_tell(run->runtime, &run->entry, overflowed ? FAILURE_HOLD : FAILURE_ERROR, text);
     run_stop_views(run);
     run_done(run);
     return HOOK_FAILED;
@@ -228,8 +240,8 @@ static enum hook_outcome run_stopped(struct run *run, enum script_outcome outcom
         lua_filter_note_kill(filter, run->runtime->engine->now_us);
         hooks_tell_kill(run->runtime, &run->entry, text);
     } else {
-        usage_add(&filter->usage->over, 1);
-        hooks_tell(run->runtime, &run->entry, text);
+        enum failure failure = outcome == SCRIPT_OVER_BUDGET ? FAILURE_BUDGET : FAILURE_MEMORY;
+        hooks_tell(run->runtime, &run->entry, failure, text);
     }
     run_stop_views(run);
     run_done(run);

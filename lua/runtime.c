@@ -113,7 +113,6 @@ void lua_filter_note_kill(struct lua_filter *filter, uint64_t now_us) {
         filter->kills_us[index] = filter->kills_us[index - 1];
     }
     filter->kills_us[0] = now_us;
-    usage_add(&filter->usage->kills, 1);
 }
 
 bool lua_filter_is_wild(const struct lua_filter *filter) {

@@ -12,6 +12,7 @@ struct usage {
     char *listener;            /* ours, as are these */
     char *filter;
     char *script;
+    struct failures failures;
 };
 
 /* The lock is for the lists; what the cells count needs none. */
@@ -23,6 +24,7 @@ static struct {
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
 static void usage_destroy(struct usage *usage) {
+    failures_finish(&usage->failures);
     free(usage->listener);
     free(usage->filter);
     free(usage->script);
@@ -35,6 +37,7 @@ static struct usage *usage_create(const char *listener, const char *filter, cons
         return NULL;
     }
     *usage = (struct usage){.listener = strdup(listener), .filter = strdup(filter), .script = strdup(script)};
+    failures_init(&usage->failures);
     if (usage->listener == NULL || usage->filter == NULL || usage->script == NULL) {
         usage_destroy(usage);
         return NULL;
@@ -122,6 +125,29 @@ void usage_give(struct usage_cells *cells) {
     pthread_mutex_unlock(&registry.lock);
 }
 
+/* --- counting ----------------------------------------------------------------------------------------------------- */
+
+static atomic_uint_fast64_t *cell_of(struct usage_cells *cells, enum failure failure) {
+    switch (failure) {
+    case FAILURE_ERROR:
+        return &cells->errors;
+    case FAILURE_BUDGET:
+    case FAILURE_MEMORY:
+        return &cells->over;
+    case FAILURE_KILL:
+        return &cells->kills;
+    case FAILURE_HOLD:
+    case FAILURES:
+        break;
+    }
+    return &cells->holds;
+}
+
+void usage_count_failure(struct usage_cells *cells, enum failure failure, const char *place, uint64_t now_us) {
+    usage_add(cell_of(cells, failure), 1);
+    failures_count(&cells->usage->failures, failure, place, now_us);
+}
+
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
 static void usage_add_up(struct usage_facts *facts, const struct usage_cells *cells) {
@@ -142,8 +168,11 @@ static void usage_add_up(struct usage_facts *facts, const struct usage_cells *ce
 
 void usages_visit(usage_visit_fn *visit, void *argument) {
     pthread_mutex_lock(&registry.lock);
-    for (const struct usage *usage = registry.first; usage != NULL; usage = usage->next) {
-        struct usage_facts facts = {.listener = usage->listener, .filter = usage->filter, .script = usage->script};
+    for (struct usage *usage = registry.first; usage != NULL; usage = usage->next) {
+        struct usage_facts facts = {.listener = usage->listener,
+                                    .filter = usage->filter,
+                                    .script = usage->script,
+                                    .failures = &usage->failures};
         for (const struct usage_cells *cells = usage->cells; cells != NULL; cells = cells->next) {
             usage_add_up(&facts, cells);
         }

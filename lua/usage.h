@@ -8,6 +8,7 @@
 #define MOONRING_LUA_USAGE_H
 
 #include "engine/filter.h"
+#include "lua/failure.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -29,6 +30,7 @@ struct usage_facts {
     uint64_t memory;             /* bytes; of its VMs, which filters share unless they have `isolate` or `jit: false` */
     uint32_t workers;            /* that it is loaded on */
     uint32_t workers_off;        /* of these, those that it is switched off on */
+    struct failures *failures;   /* the same errors and so on, by the places in its scripts */
 };
 
 /* The texts are there during the call. */
@@ -60,6 +62,9 @@ struct usage_cells {
 struct usage_cells *usage_take(const char *listener, const char *filter, const char *script, uint32_t worker);
 /* NULL is fine. */
 void usage_give(struct usage_cells *cells);
+
+/* Counts what went wrong, and where: place is as the log names it, `file:line`. By the worker's thread only. */
+void usage_count_failure(struct usage_cells *cells, enum failure failure, const char *place, uint64_t now_us);
 
 /* By the worker's thread only: no other one writes there. */
 static inline void usage_add(atomic_uint_fast64_t *cell, uint64_t count) {

@@ -82,6 +82,24 @@ static void write_sample(void *argument, const struct usage_facts *facts) {
     visit->metric->write(visit->page, visit->metric->read(facts));
 }
 
+struct failures_visit {
+    struct exposition *page;
+    const struct usage_facts *facts;
+};
+
+static void write_failure(void *argument, const char *place, enum failure failure, uint64_t count) {
+    const struct failures_visit *visit = argument;
+    begin_sample(visit->page, visit->facts);
+    exposition_label(visit->page, "place", place);
+    exposition_label(visit->page, "kind", failure_name(failure));
+    exposition_integer(visit->page, count);
+}
+
+static void write_failures(void *argument, const struct usage_facts *facts) {
+    struct failures_visit visit = {.page = argument, .facts = facts};
+    failures_visit(facts->failures, write_failure, &visit);
+}
+
 void filter_metrics_write(struct exposition *page) {
     exposition_family(page, "moonring_filter_entries_total", "counter",
                       "Times that a hook or a task of a filter began, or went on after a wait.");
@@ -91,4 +109,8 @@ void filter_metrics_write(struct exposition *page) {
         exposition_family(page, visit.metric->name, visit.metric->type, visit.metric->help);
         usages_visit(write_sample, &visit);
     }
+    exposition_family(page, "moonring_filter_failures_total", "counter",
+                      "What went wrong in filters, by the line of the script as the error log names it: errors, stops "
+                      "over budget or memory, kills, holds. Beyond 32 lines of a filter: other.");
+    usages_visit(write_failures, page);
 }

@@ -99,7 +99,7 @@ Test(metrics, tell_of_filters_and_what_became_of_them, .timeout = 60) {
     struct stage stage;
     struct peer client;
     struct temporary folder;
-    char path[TEMPORARY_PATH_MAX], line[TEMPORARY_PATH_MAX + 128];
+    char path[TEMPORARY_PATH_MAX], line[2 * TEMPORARY_PATH_MAX + 128];
     temporary_create(&folder);
     temporary_write(&folder, "wild.lua",
                     "return { from_client = function(conn, buf)\n"
@@ -124,6 +124,10 @@ Test(metrics, tell_of_filters_and_what_became_of_them, .timeout = 60) {
     expect(&stage, "", "/metrics", line);
     snprintf(line, sizeof(line), "moonring_filter_errors_total{listener=\"web\",filter=\"wild\",script=\"%s\"} 1\n",
              path);
+    expect(&stage, "", "/metrics", line);
+    snprintf(line, sizeof(line), "script=\"%s\",place=\"%s:2\",kind=\"error\"} 1\n", path, path);
+    expect(&stage, "", "/metrics", line);
+    snprintf(line, sizeof(line), "script=\"%s\",place=\"%s:1\",kind=\"kill\"} 1\n", path, path);
     expect(&stage, "", "/metrics", line);
     snprintf(line, sizeof(line), "script=\"%s\",hook=\"from_client\"} 2\n", path);
     expect(&stage, "", "/metrics", line);

@@ -601,3 +601,94 @@ Test(hooks, are_counted_for_whoever_watches_the_program, .timeout = 30) {
     proxy_close(&proxy);
     cr_assert_eq(read_usage().workers, 0, "the filters are gone");
 }
+
+/* --- where it failed ---------------------------------------------------------------------------------------------- */
+
+struct failed_at {
+    const char *text; /* of the filter */
+    const char *rows; /* `place kind count, ` each */
+    enum close_reason reason;
+    bool interpreted;
+};
+
+static void append_row(void *argument, const char *place, enum failure failure, uint64_t count) {
+    bytes_printf(argument, "%s %s %u, ", place, failure_name(failure), (unsigned)count);
+}
+
+static void append_rows(void *argument, const struct usage_facts *facts) {
+    failures_visit(facts->failures, append_row, argument);
+}
+
+static void expect_failed_at(const struct failed_at *expected) {
+    struct proxy proxy;
+    struct bytes rows;
+    bytes_init(&rows);
+    proxy_init(&proxy);
+    proxy.config.lua.budget_ms = 300; /* long enough to take all memory before */
+    proxy.config.lua.memory = (size_t)16 << 20;
+    struct config_filter *config = proxy_add(&proxy, "test", expected->text);
+    config->jit = !expected->interpreted;
+    config->hold_timeout_ms = 20;
+    proxy_open(&proxy);
+    proxy_connect(&proxy);
+    proxy_send(proxy.client, "x");
+    proxy_expect_closed(&proxy, expected->reason);
+    usages_visit(append_rows, &rows);
+    cr_expect_str_eq(rows.data, expected->rows, "%s\n%s", expected->text, proxy_log(&proxy));
+    proxy_close(&proxy);
+    bytes_finish(&rows);
+}
+
+#define FILTER(body) "return { from_client = function(conn, buf)\n" body "\nend }"
+
+Test(hooks, that_fail_are_counted_with_the_line_that_the_log_names, .timeout = 60) {
+    static const struct failed_at all[] = {
+        {FILTER("local none\nnone.x = 1"), "test.lua:3 error 1, ", CLOSE_FILTER_ERROR, false},
+        {FILTER("\nbuf:byte({})"), "test.lua:3 error 1, ", CLOSE_FILTER_ERROR, false},
+        {FILTER("\n\nerror({})"), "test.lua:4 error 1, ", CLOSE_FILTER_ERROR, false},
+        {FILTER("error('user bob:7: no', 0)"), "test.lua:2 error 1, ", CLOSE_FILTER_ERROR, false},
+        {FILTER("coroutine.yield(1)"), "test.lua:2 error 1, ", CLOSE_FILTER_ERROR, false},
+        /* Interpreted, it is stopped at its line; compiled, the line is lost with the VM, and the hook's is told. */
+        {FILTER("local n = 1\nwhile true do n = n + 1 end"), "test.lua:3 budget 1, ", CLOSE_FILTER_BUDGET, true},
+        {FILTER("local n = 1\nwhile true do n = n + 1 end"), "test.lua:1 kill 1, ", CLOSE_FILTER_BUDGET, false},
+        {FILTER("\nstring.find(('a'):rep(100000), '.-.-.-b')"), "test.lua:1 kill 1, ", CLOSE_FILTER_BUDGET, true},
+        {FILTER("local t = {}\nfor i = 1, 1e9 do t[i] = { i } end"), "test.lua:3 memory 1, ", CLOSE_FILTER_BUDGET,
+         true},
+        {FILTER("\nlocal s = 'x' while true do s = s .. s end"), "test.lua:3 memory 1, ", CLOSE_FILTER_BUDGET, true},
+        {"local b, s = require('string.buffer').new(), ('x'):rep(4e6)\nreturn { from_client = function()\n"
+         "b:put(s, s, s, s, s, s, s, s, s, s)\nend }",
+         "test.lua:2 kill 1, ", CLOSE_FILTER_BUDGET, true},
+        {FILTER("\nbuf:need(10)"), "test.lua:1 hold 1, ", CLOSE_FILTER_HOLD, false},
+        {FILTER("\nbuf:wait(10)"), "test.lua:3 hold 1, ", CLOSE_FILTER_HOLD, false},
+    };
+    for (size_t index = 0; index < sizeof(all) / sizeof(all[0]); index++) {
+        expect_failed_at(&all[index]);
+    }
+}
+
+static void count_rows(void *argument, const struct usage_facts *facts) {
+    cr_assert_str_eq(facts->listener, "one");
+    struct bytes *rows = argument;
+    failures_visit(facts->failures, append_row, rows);
+}
+
+/* A reload takes the new generation's before it gives the old one's back. */
+Test(hooks, that_have_failed_stay_counted_while_their_filter_is_configured, .timeout = 10) {
+    struct bytes rows;
+    bytes_init(&rows);
+    struct usage_cells *old = usage_take("one", "test", "test.lua", 0);
+    usage_count_failure(old, FAILURE_MEMORY, "test.lua:7", 1);
+    struct usage_cells *new = usage_take("one", "test", "test.lua", 0);
+    struct usage_cells *other_worker = usage_take("one", "test", "test.lua", 1);
+    usage_give(old);
+    usage_count_failure(new, FAILURE_MEMORY, "test.lua:7", 2);
+    usage_count_failure(other_worker, FAILURE_MEMORY, "test.lua:7", 2);
+    usages_visit(count_rows, &rows);
+    cr_assert_str_eq(rows.data, "test.lua:7 memory 3, ");
+    usage_give(new);
+    usage_give(other_worker);
+    bytes_clear(&rows);
+    usages_visit(count_rows, &rows);
+    cr_assert_eq(rows.size, 0);
+    bytes_finish(&rows);
+}
