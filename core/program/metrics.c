@@ -16,16 +16,6 @@ static void write_one(struct exposition *page, const char *name, const char *typ
 
 /* --- workers ---------------------------------------------------------------------------------------------------- */
 
-/* Lines that found no room in a queue, and those that the target refused. */
-static void write_lost_lines(const struct program *program, const struct worker_numbers *workers,
-                             struct exposition *page) {
-    uint64_t lost = logs_lost(&program->logs);
-    for (uint32_t i = 0; i < program->crew.places_count; i++) {
-        lost += workers[i].access_lost;
-    }
-    write_one(page, "moonring_access_log_lost_lines_total", "counter", "Access log lines that were dropped.", lost);
-}
-
 static void write_workers(const struct program *program, struct exposition *page) {
     uint32_t count = program->crew.places_count;
     struct worker_numbers *workers = calloc(count, sizeof *workers);
@@ -37,7 +27,8 @@ static void write_workers(const struct program *program, struct exposition *page
         workers[i] = crew_numbers(&program->crew, i);
     }
     worker_metrics_write(workers, count, page);
-    write_lost_lines(program, workers, page);
+    write_one(page, "moonring_access_log_lost_lines_total", "counter", "Access log lines that were dropped.",
+              program_lost_lines(program));
     free(workers);
 }
 

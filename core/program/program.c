@@ -239,6 +239,14 @@ uint64_t program_sessions_before(struct program *program) {
     return sessions;
 }
 
+uint64_t program_lost_lines(const struct program *program) {
+    uint64_t lost = logs_lost(&program->logs);
+    for (uint32_t place = 0; place < program->crew.places_count; place++) {
+        lost += crew_numbers(&program->crew, place).access_lost;
+    }
+    return lost;
+}
+
 /* All of them at once: the error log waits for nobody. */
 static void report_sessions(struct program *program, struct bytes *out) {
     const struct selection everything = {.generation_max = UINT64_MAX};

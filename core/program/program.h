@@ -83,6 +83,9 @@ size_t program_generations(const struct program *program);
 uint64_t program_sessions_before(struct program *program);
 /* Sessions that are open in a generation. */
 uint64_t program_sessions(const struct generation *generation);
+/* Lines of access logs that found no room in a queue, or that the target refused. Any thread that holds the view lock.
+ */
+uint64_t program_lost_lines(const struct program *program);
 /* Appends a line for each session, all counters in Prometheus' text format, which end with `# end`, or both. */
 enum report_part { REPORT_SESSIONS = 1, REPORT_METRICS = 2, REPORT_ALL = 3 };
 void program_report(struct program *program, enum report_part parts, struct bytes *out);

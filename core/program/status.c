@@ -67,6 +67,7 @@ void status_describe(struct program *program, struct bytes *out) {
     bytes_printf(out, "reloads: %lu applied, %lu without a change, %lu refused\n", (unsigned long)counters->applied,
                  (unsigned long)counters->unchanged, (unsigned long)counters->refused);
     bytes_printf(out, "log level: %s\n", log_level_name(log_level()));
+    bytes_printf(out, "lost lines of the access log: %lu\n", (unsigned long)program_lost_lines(program));
     describe_servers(program, out);
     describe_listeners(program->generation, out);
 }
@@ -119,6 +120,7 @@ void status_to_json(struct program *program, struct bytes *out) {
     json_number(&json, "sessions", count_sessions(program));
     json_number(&json, "max_connections", atomic_load(&program->process.max));
     json_text(&json, "log_level", log_level_name(log_level()));
+    json_number(&json, "access_log_lost_lines", program_lost_lines(program));
     reloads_to_json(&program->counters, &json);
     servers_to_json_in_short(program, &json);
     json_begin(&json, "listeners", '[');

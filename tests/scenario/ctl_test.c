@@ -180,6 +180,20 @@ Test(ctl, tells_programs_in_json, .timeout = 60) {
     expect_json(&stage, "reload --json", REFUSED, "it['result'] == 'refused' and 'nonsense' in it['report']");
 }
 
+Test(ctl, status_tells_of_lines_that_the_access_log_has_lost, .timeout = 30) {
+    struct stage stage;
+    struct pair pair;
+    stage_start(&stage);
+    ctl(&stage, "status", DONE, "lost lines of the access log: 0");
+    configure(&stage, 0, "log: {access: {target: 'file:/dev/full'}}\n");
+    ctl(&stage, "reload", DONE, "generation 2");
+    pair_open(&pair, stage.address, &stage.servers[0]);
+    pair_close(&pair);
+    moonring_wait_counter_is(&stage.moonring, "moonring_access_log_lost_lines_total", 1);
+    ctl(&stage, "status", DONE, "lost lines of the access log: 1");
+    expect_json(&stage, "status --json", DONE, "it['access_log_lost_lines'] == 1");
+}
+
 Test(ctl, sets_the_log_level_until_the_next_reload, .timeout = 30) {
     struct stage stage;
     stage_start(&stage);
