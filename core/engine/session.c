@@ -154,18 +154,29 @@ static void session_admit(struct session *session) {
     }
 }
 
-/* Who may say that somebody else is the client. Who may connect to a unix socket is a matter of its file's mode. */
-static bool session_trusts_peer(const struct session *session) {
+/* Who may say that somebody else is the client. Who may connect to a unix socket is a matter of its file's mode. False:
+ * the session is closed. */
+static bool session_trusts_peer(struct session *session) {
     struct address peer;
     struct cidr_ip ip;
     session_direct_peer(session, &peer);
-    return address_is_unix(&peer) || (cidr_ip_of(&ip, &peer) && admission_allows(session->settings->trusted, &ip));
+    if (address_is_unix(&peer)) {
+        return true;
+    }
+    if (!cidr_ip_of(&ip, &peer)) {
+        session_end_unknown(session);
+        return false;
+    }
+    if (!admission_allows(session->settings->trusted, &ip)) {
+        session->error = "proxy_protocol.trusted does not name it";
+        session_reset(session, CLOSE_DENIED);
+        return false;
+    }
+    return true;
 }
 
 static void session_await_introduction(struct session *session) {
     if (!session_trusts_peer(session)) {
-        session->error = "proxy_protocol.trusted does not name it";
-        session_reset(session, CLOSE_DENIED);
         return;
     }
     session_enter(session, SESSION_INTRODUCING, "waits for the PROXY header");

@@ -163,6 +163,15 @@ Test(introduction, is_taken_from_nobody_who_is_not_trusted, .timeout = 10) {
     service_close(&service);
 }
 
+/* The kernel does not know any more who it was: nobody was turned away. */
+Test(introduction, of_who_has_reset_before_it_was_accepted_is_no_matter_of_trust, .timeout = 10) {
+    struct service service;
+    service_open_proxied(&service, &nobody, 0);
+    kernel_reset(service_client(&service));
+    service_expect_closed(&service, CLOSE_CLIENT_RESET, 1);
+    service_close(&service);
+}
+
 /* A listener that wants headers and lets nobody in. */
 static void service_open_proxied_closed(struct service *service) {
     service_init(service);
