@@ -91,7 +91,8 @@ struct engine {
     uint32_t walks_used; /* the first so many may have begun */
     struct slab sessions_slab;
     struct slab retries_slab;
-    uint64_t next_session_id;
+    _Atomic uint64_t *session_ids; /* the last one that was given in the process; workers share it */
+    uint64_t last_session_id;      /* the last one of this worker */
     struct engine_counters counters;
     struct engine_gauges gauges;
     struct turns turns;

@@ -7,6 +7,7 @@
 #include "engine/tally.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,7 +203,8 @@ bool session_open(struct engine *engine, struct listener *listener, const struct
     session->settings = settings;
     engine_use(settings);
     session->client_end.fd = fd;
-    session->id = engine->next_session_id++;
+    session->id = atomic_fetch_add_explicit(engine->session_ids, 1, memory_order_relaxed) + 1;
+    engine->last_session_id = session->id;
     list_append(&engine->sessions, &session->link);
     engine->sessions_count++;
     counter_add(&engine->counters.sessions_opened, 1);

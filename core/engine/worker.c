@@ -47,7 +47,7 @@ static void engine_init(struct engine *engine, const struct worker_options *opti
                               .now_us = kernel_now_ns() / 1000,
                               .splice = options->io->splice,
                               .zero_copy_send = options->io->zero_copy_send,
-                              .next_session_id = 1,
+                              .session_ids = options->session_ids,
                               .epoch = options->epoch,
                               .session_ended = worker_session_ended,
                               .filters_over = worker_filters_over,
@@ -412,7 +412,7 @@ void worker_run(struct worker *worker) {
 void worker_walk_begin(struct worker *worker, uint32_t number) {
     struct engine *engine = &worker->engine;
     check(number < ENGINE_WALKS_MAX);
-    engine->walks[number] = (struct walk){.next = engine->sessions.head.next, .until_id = engine->next_session_id};
+    engine->walks[number] = (struct walk){.next = engine->sessions.head.next, .until_id = engine->last_session_id + 1};
     engine->walks_used = number < engine->walks_used ? engine->walks_used : number + 1;
 }
 

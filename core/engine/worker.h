@@ -25,6 +25,7 @@ struct message {
 struct worker_options {
     uint32_t number;
     const struct config_io *io;
+    _Atomic uint64_t *session_ids;        /* outlives the worker: sessions are numbered from 1 over all workers */
     const struct ring_features *features; /* as ring_probe found them; NULL: find out */
     /* The first; NULL: it comes with worker_adopt. All are the caller's, again once epoch_over was called or the worker
      * ended. */

@@ -83,7 +83,7 @@ static const struct command_row COMMANDS[COMMANDS_COUNT] = {
          "\nSeveral filters hold together. A stream that flows is reset, since it is cut; one that has been\n"
          "quiet for a second ends in order. The access log gives the reason `killed`.\n"
          "\nexamples:\n"
-         "  moonring ctl kill --id 0/4711\n"
+         "  moonring ctl kill --id 4711\n"
          "  moonring ctl kill --server db1 --older 8h\n"
          "  moonring ctl kill --generation '<41'\n" CTL_EXIT,
          0, 0},
@@ -166,7 +166,7 @@ static const struct option_row OPTIONS[OPTIONS_COUNT] = {
     [OPTION_OLDER] = {0, "older", "DURATION", IN_FILTERED, "accepted longer ago than that: 30s, 5m, 2h"},
     [OPTION_GENERATION] = {0, "generation", "[<|>]N", IN_FILTERED,
                            "that began in generation N, before or after it; <=N, >=N"},
-    [OPTION_ID] = {0, "id", "WORKER/N", IN_FILTERED, "the one with this id"},
+    [OPTION_ID] = {0, "id", "N", IN_FILTERED, "the one with this id"},
     [OPTION_ALL] = {0, "all", NULL, IN(COMMAND_CTL_KILL), "every session"},
     [OPTION_LIMIT] = {0, "limit", "N", IN(COMMAND_CTL_SESSIONS), "at most the N oldest of them"},
     [OPTION_JSON] = {0, "json", NULL, IN_JSON, "answer with JSON, for programs"},

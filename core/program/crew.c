@@ -93,6 +93,7 @@ static void crew_stopped(void *argument, struct worker *worker) {
 static bool member_init_worker(struct crew_member *member) {
     struct crew *crew = member->crew;
     const struct worker_options options = {.number = member->number,
+                                           .session_ids = &member->crew->session_ids,
                                            .io = &crew->options.io,
                                            .features = &crew->options.features,
                                            .room = crew_room,
@@ -234,7 +235,6 @@ static bool crew_recruit(struct crew *crew, uint32_t number, struct error *error
         member_free(member);
         return false;
     }
-    member->worker.engine.next_session_id = place->next_session_id;
     crew_lock_places(crew);
     place->member = member;
     crew_unlock_places(crew);
@@ -249,7 +249,6 @@ static void crew_part_with(struct crew *crew, struct crew_place *place) {
     place->member = NULL;
     worker_numbers_add(&place->before, &member->worker);
     crew_unlock_places(crew);
-    place->next_session_id = member->worker.engine.next_session_id;
     member_free(member);
 }
 
@@ -262,7 +261,7 @@ static bool crew_make_places(struct crew *crew, uint32_t count, struct error *er
     if (places != NULL) {
         crew->places = places;
         for (; crew->places_count < count; crew->places_count++) {
-            places[crew->places_count] = (struct crew_place){.next_session_id = 1};
+            places[crew->places_count] = (struct crew_place){.member = NULL};
         }
     }
     crew_unlock_places(crew);

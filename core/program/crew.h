@@ -55,7 +55,6 @@ struct crew_member {
 struct crew_place {
     struct crew_member *member;   /* ours; NULL: there is none now */
     struct worker_numbers before; /* what the members that have ended had counted */
-    uint64_t next_session_id;
 };
 
 struct crew_options {
@@ -72,8 +71,9 @@ struct crew {
     pthread_mutex_t lock;      /* guards the places, which workers look at to tell others of room */
     struct crew_place *places; /* ours */
     uint32_t places_count;
-    uint32_t workers;      /* that accept: the first so many */
-    uint32_t workers_next; /* the same in what is being prepared */
+    _Atomic uint64_t session_ids; /* the last one given */
+    uint32_t workers;             /* that accept: the first so many */
+    uint32_t workers_next;        /* the same in what is being prepared */
     bool is_open;
     sem_t ready;           /* posted by each worker when it has tried to make itself */
     sem_t answers;         /* posted by each worker that has done what it was asked to */

@@ -65,7 +65,7 @@ const char *look_head(void) {
 static void append_cells(const struct session *session, struct bytes *out) {
     struct facts facts;
     facts_collect(&facts, session);
-    bytes_printf(out, "%u/%lu\t", session->engine->number, (unsigned long)session->id);
+    bytes_printf(out, "%lu\t", (unsigned long)session->id);
     append_cell(out, session->settings->listener);
     append_cell(out, facts.client);
     append_cell(out, session->server == NULL ? "-" : session->server->name);

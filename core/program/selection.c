@@ -91,24 +91,8 @@ static bool generation_take(struct selection *selection, const char *text, struc
     return true;
 }
 
-/* `WORKER/NUMBER`, as `ctl sessions` shows it. */
 static bool id_take(struct selection *selection, const char *text, struct error *error) {
-    char worker_text[16];
-    uint64_t worker;
-    size_t size = strcspn(text, "/");
-    if (text[size] == 0 || size >= sizeof worker_text) {
-        return error_set(error, "--id: \"%.80s\" is no id; one is WORKER/NUMBER, as `moonring ctl sessions` shows it",
-                         text);
-    }
-    memcpy(worker_text, text, size);
-    worker_text[size] = 0;
-    selection->has_id = true;
-    if (!units_parse_integer(worker_text, 0, UINT32_MAX, &worker, error) ||
-        !units_parse_integer(text + size + 1, 1, UINT64_MAX - 1, &selection->number, error)) {
-        return option_wrong(OPTION_ID, error);
-    }
-    selection->worker = (uint32_t)worker;
-    return true;
+    return units_parse_integer(text, 1, UINT64_MAX - 1, &selection->id, error) || option_wrong(OPTION_ID, error);
 }
 
 bool selection_parse(struct selection *selection, const struct arguments *order, struct error *error) {
@@ -127,7 +111,7 @@ bool selection_parse(struct selection *selection, const struct arguments *order,
 bool selection_is_everything(const struct selection *selection) {
     bool has_name = selection->listener[0] != 0 || selection->upstream[0] != 0 || selection->server[0] != 0;
     bool has_range = selection->generation_min > 0 || selection->generation_max < UINT64_MAX;
-    return !has_name && !has_range && !selection->has_client && !selection->has_state && !selection->has_id &&
+    return !has_name && !has_range && !selection->has_client && !selection->has_state && selection->id == 0 &&
            selection->older_us == 0;
 }
 
@@ -174,7 +158,7 @@ static bool has_server(const struct selection *selection, const struct session *
 bool selection_has(const struct selection *selection, const struct session *session) {
     const struct settings *settings = session->settings;
     uint64_t generation = settings->epoch->generation->number;
-    if (selection->has_id && (session->id != selection->number || session->engine->number != selection->worker)) {
+    if (selection->id != 0 && session->id != selection->id) {
         return false;
     }
     if (generation < selection->generation_min || generation > selection->generation_max) {

@@ -20,10 +20,8 @@ struct selection {
     struct cidr client;
     bool has_client;
     bool has_state;
-    bool has_id;
     enum session_state state;
-    uint32_t worker; /* the two parts of an id */
-    uint64_t number;
+    uint64_t id;       /* 0: any */
     uint64_t older_us; /* than this; 0: any */
     uint64_t generation_min;
     uint64_t generation_max;

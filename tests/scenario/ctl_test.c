@@ -295,16 +295,39 @@ Test(ctl, kills_what_its_filters_name_and_nothing_else, .timeout = 60) {
 Test(ctl, kills_a_session_by_its_id, .timeout = 60) {
     struct stage stage;
     struct pair pairs[2];
-    char addresses[2][ADDRESS_TEXT_MAX], words[64], id[32];
-    unsigned number = 0;
+    char addresses[2][ADDRESS_TEXT_MAX], words[64];
+    unsigned id = 0;
     stage_start_two(&stage, pairs, addresses);
     const char *table = ctl(&stage, "sessions --listener api", DONE, "ID ");
-    cr_assert(sscanf(strchr(table, '\n'), " %31s", id) == 1 && sscanf(id, "%*u/%u", &number) == 1, "%s", table);
-    snprintf(words, sizeof(words), "kill --id %s", id);
+    cr_assert(sscanf(strchr(table, '\n'), " %u api ", &id) == 1, "%s", table);
+    snprintf(words, sizeof(words), "kill --id %u", id);
     ctl(&stage, words, DONE, "killed: 1\n");
     ctl(&stage, words, DONE, "killed: 0\n");
     peer_expect_closed(&pairs[1].client);
     pair_exchange(&pairs[0], 1000);
+}
+
+/* Over all workers, those that have ended included. */
+Test(ctl, ids_are_given_once_in_a_process, .timeout = 60) {
+    enum { SESSIONS = 24 };
+    struct stage stage;
+    struct pair pairs[SESSIONS];
+    stage_start(&stage);
+    configure(&stage, 0, "process: {workers: 3}\n");
+    ctl(&stage, "reload", DONE, "workers");
+    for (size_t index = 0; index < SESSIONS; index++) {
+        if (index == SESSIONS / 3) {
+            configure(&stage, 0, "process: {workers: 1}\n");
+            ctl(&stage, "reload", DONE, "workers 3->1");
+        } else if (index == SESSIONS * 2 / 3) {
+            configure(&stage, 0, "process: {workers: 3}\n");
+            ctl(&stage, "reload", DONE, "workers 1->3");
+        }
+        pair_open(&pairs[index], stage.address, &stage.servers[0]);
+    }
+    expect_json(&stage, "sessions --json", DONE,
+                "sorted(s['id'] for s in it['sessions']) == list(range(1, 25)) and "
+                "len(set(s['worker'] for s in it['sessions'])) > 1");
 }
 
 Test(ctl, killed_streams_are_reset_and_quiet_sessions_end_in_order, .timeout = 60) {

@@ -78,8 +78,12 @@ void arena_begin(struct arena *arena, const struct filter_list *filters, bool sp
     arena->epoch = epoch_create(arena->configs, ARENA_SIDES, &arena->upstream, 1, arena->lists, 1);
     check(arena->epoch != NULL);
     arena->io = (struct config_io){.sqpoll_cpu = -1, .splice = splice};
-    const struct worker_options worker = {
-        .io = &arena->io, .epoch = arena->epoch, .room = no_room, .socket_done = socket_done, .stopped = no_room};
+    const struct worker_options worker = {.io = &arena->io,
+                                          .session_ids = &arena->session_ids,
+                                          .epoch = arena->epoch,
+                                          .room = no_room,
+                                          .socket_done = socket_done,
+                                          .stopped = no_room};
     check(worker_init(&arena->worker, &worker, &error));
 }
 

@@ -29,6 +29,7 @@ struct arena {
     struct epoch *epoch;
     struct config_io io;
     struct worker worker;
+    _Atomic uint64_t session_ids;
 };
 
 /* In this order: the world; the worker, who accepts nobody yet; and now it does. */

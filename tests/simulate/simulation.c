@@ -31,6 +31,7 @@ struct simulation {
     struct quota process;
     struct access_log records;
     struct worker worker;
+    _Atomic uint64_t session_ids;
     struct message stop;
     struct event stop_event;
     struct event health_event; /* when somebody looks at the servers' health */
@@ -260,6 +261,7 @@ static void worker_open(struct simulation *simulation) {
     simulation->records = (struct access_log){.write = simulation_record, .holder = simulation};
     simulation->epoch->access_log = access_queue_create(&simulation->records, ACCESS_FORMAT_TEXT);
     const struct worker_options options = {.io = &simulation->scene.io,
+                                           .session_ids = &simulation->session_ids,
                                            .epoch = simulation->epoch,
                                            .room = simulation_room,
                                            .socket_done = simulation_socket_done,

@@ -69,6 +69,7 @@ void service_open(struct service *service) {
     service->socket = listener_open(&service->address);
     const struct worker_options options = {
         .number = 0,
+        .session_ids = &service->session_ids,
         .io = &service->io,
         .epoch = service->epoch,
         .room = service_room,

@@ -32,6 +32,7 @@ struct service {
     struct address address;
     int socket; /* that the worker accepts on */
     struct worker worker;
+    _Atomic uint64_t session_ids;
     int rooms; /* how often the worker said so */
     int sockets_done;
     int stops;
