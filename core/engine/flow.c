@@ -6,13 +6,13 @@
 #include <errno.h>
 
 enum {
-    BULK_WINDOW = 128 * 1024,     /* how bytes come is judged once for so many */
-    BULK_RECEIVE = 32 * 1024,     /* a window is bulk when its receives brought so much on average */
-    BULK_RECEIVE_ONE = 12 * 1024, /* where a receive brings one buffer of 16 KiB at the most */
-    BULK_WINDOWS = 3,             /* so many in a row, and the flow is spliced (flow.bulk_windows has two bits) */
-    SPLICE_MOVES = 16,            /* a splice is judged once for so many moves, */
-    SPLICE_MOVE = 16 * 1024,      /* and given up below this average: then copying is cheaper */
-    SPLICE_ROUNDS = 4,            /* moves in one turn; then it is the turn of others */
+    BULK_WINDOW = 128 * 1024, /* how bytes come is judged once for so many */
+    BULK_RECEIVE = 12 * 1024, /* a window is bulk when its receives brought so much on average */
+    BULK_WINDOWS = 3,         /* so many in a row, and the flow is spliced (flow.bulk_windows has two bits) */
+    SPLICE_MOVES = 16,        /* a splice is judged once for so many moves, */
+    SPLICE_MOVE = 8 * 1024,   /* and given up below this average: then copying is cheaper */
+    SPLICE_ROUNDS = 4,        /* moves in one turn; then it is the turn of others */
+    SPLICE_MORE = 64 * 1024,  /* a move of less has most likely emptied the source: to ask again costs a call */
 };
 
 static void flow_recv_done(struct op *op, const struct completion *completion);
@@ -337,14 +337,10 @@ static void window_begin(struct flow *flow) {
     flow->window_receives = 0;
 }
 
-static uint32_t bulk_receive(const struct engine *engine) {
-    return ring_features(engine->ring)->recv_limit ? BULK_RECEIVE : BULK_RECEIVE_ONE;
-}
-
 /* Do bytes come so thick that splicing pays? */
 static void flow_judge_receives(struct flow *flow) {
     if (flow->window_bytes >= BULK_WINDOW) {
-        bool bulk = flow->window_bytes / flow->window_receives >= bulk_receive(engine_of(flow));
+        bool bulk = flow->window_bytes / flow->window_receives >= BULK_RECEIVE;
         if (!bulk) {
             flow->bulk_windows = 0;
         } else if (flow->bulk_windows < BULK_WINDOWS) {
@@ -615,6 +611,9 @@ static void flow_splice(struct flow *flow) {
         flow_send(flow);
         if (flow->splice != NULL || flow_is_over(flow)) {
             return;
+        }
+        if (moved < SPLICE_MORE) {
+            break;
         }
     }
     if (flow->spliced && !flow_splice_pays(flow)) {

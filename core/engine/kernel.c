@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -156,7 +157,8 @@ void kernel_pipe_close(struct kernel_pipe *pipe) {
 }
 
 int64_t kernel_splice(int from_fd, int to_fd, size_t size) {
-    ssize_t moved = splice(from_fd, NULL, to_fd, NULL, size, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    /* Not by splice(): its preparations for a thread that is cancelled cost 2 % of a spliced chunk. */
+    ssize_t moved = syscall(SYS_splice, from_fd, NULL, to_fd, NULL, size, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
     return moved < 0 ? -errno : moved;
 }
 
