@@ -45,6 +45,7 @@ struct engine_counters {
     _Atomic uint64_t connects;
     _Atomic uint64_t connects_failed;
     _Atomic uint64_t retries;
+    _Atomic uint64_t accepts_armed;
     _Atomic uint64_t accepts_limited;   /* clients that a limit made wait */
     _Atomic uint64_t accepts_exhausted; /* accepts refused for want of descriptors or memory */
     _Atomic uint64_t hooks;             /* entered by sessions */

@@ -206,6 +206,7 @@ static void acceptor_arm(struct acceptor *acceptor) {
     if (!acceptor->accept_op.in_flight) {
         acceptor->multishot = acceptor_may_take_many(acceptor);
         ring_accept(acceptor->engine->ring, &acceptor->accept_op, acceptor->fd, acceptor->multishot);
+        counter_add(&acceptor->engine->counters.accepts_armed, 1);
     }
 }
 

@@ -35,6 +35,7 @@ static const struct worker_metric table[] = {
     ENGINE("connects_total", COUNTER, counters.connects, "Connections to servers tried."),
     ENGINE("connects_failed_total", COUNTER, counters.connects_failed, "Connections to servers that failed."),
     ENGINE("retries_total", COUNTER, counters.retries, "Tries after a failed one."),
+    ENGINE("accepts_armed_total", COUNTER, counters.accepts_armed, "Accept requests started."),
     ENGINE("accepts_limited_total", COUNTER, counters.accepts_limited,
            "Clients that a limit of connections made wait."),
     ENGINE("accepts_exhausted_total", COUNTER, counters.accepts_exhausted,

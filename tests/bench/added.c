@@ -5,34 +5,19 @@
 
 /* ---- numbers */
 
-static const struct result *find_named(const struct report *report, const struct workload *workload, const char *name) {
-    for (size_t i = 0; i < report->results_count; i++) {
-        const struct result *result = &report->results[i];
-        if (result->workload == workload && strcmp(result->contestant->name, name) == 0) {
-            return result;
-        }
-    }
-    return NULL;
-}
-
-bool added_find(const struct report *report, const struct result *result, struct added *added) {
-    const char *name = result->contestant->unfiltered;
-    const struct result *unfiltered = name == NULL ? NULL : find_named(report, result->workload, name);
-    if (unfiltered == NULL || unfiltered->samples_count == 0 || result->samples_count == 0) {
+bool added_find(const struct result *result, struct added *added) {
+    if (result->workload->kind != WORKLOAD_FILTER || result->samples_count == 0) {
         return false;
     }
     double costs[ROUNDS_MAX];
     double chunks_us[ROUNDS_MAX];
-    size_t count = 0;
-    while (count < result->samples_count && count < unfiltered->samples_count) {
-        costs[count] = result->samples[count].cost - unfiltered->samples[count].cost;
-        chunks_us[count] = workload_chunk_us(result->workload, costs[count], result->contestant->one_way);
-        count++;
+    for (size_t i = 0; i < result->samples_count; i++) {
+        costs[i] = result->samples[i].cost - result->samples[i].plain_cost;
+        chunks_us[i] = workload_chunk_us(result->workload, costs[i], result->contestant->one_way);
     }
     *added = (struct added){
-        .unfiltered = unfiltered,
-        .cost = spread_of(costs, count),
-        .chunk_us = spread_of(chunks_us, count),
+        .cost = spread_of(costs, result->samples_count),
+        .chunk_us = spread_of(chunks_us, result->samples_count),
     };
     return true;
 }
@@ -70,11 +55,11 @@ static void print_times(const struct result *rival, const struct spread *own, co
 static void print_row(const struct report *report, const struct result *result, const struct added *added) {
     char cost_text[SPREAD_TEXT_SIZE];
     char chunk_text[SPREAD_TEXT_SIZE];
-    printf("%-15s %-15s %-24s %-24s ", result->contestant->name, added->unfiltered->contestant->name,
-           spread_format(&added->chunk_us, chunk_text), spread_format(&added->cost, cost_text));
+    printf("%-15s %-24s %-24s ", result->contestant->name, spread_format(&added->chunk_us, chunk_text),
+           spread_format(&added->cost, cost_text));
     const struct result *rival = find_rival(report, result);
     struct added rival_added;
-    if (rival != NULL && added_find(report, rival, &rival_added)) {
+    if (rival != NULL && added_find(rival, &rival_added)) {
         print_times(rival, &added->chunk_us, &rival_added.chunk_us);
     }
     printf("\n");
@@ -85,12 +70,11 @@ void added_print(const struct report *report, size_t first) {
     size_t rows = 0;
     for (size_t i = first; i < report->results_count && report->results[i].workload == workload; i++) {
         struct added added;
-        if (!added_find(report, &report->results[i], &added)) {
+        if (!added_find(&report->results[i], &added)) {
             continue;
         }
         if (rows++ == 0) {
-            printf("%-15s %-15s %-24s %-24s %s\n", "added by", "over", "us/chunk", workload_cost_name(workload),
-                   "that is");
+            printf("%-15s %-24s %-24s %s\n", "added by", "us/chunk", workload_cost_name(workload), "that is");
         }
         print_row(report, &report->results[i], &added);
     }

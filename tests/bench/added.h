@@ -1,4 +1,4 @@
-/* What a filter adds to the cost of a unit of work: the contestant with it less the one without, round by round. */
+/* What a filter adds to the cost of a unit of work: with it less without it, in one process, round by round. */
 #ifndef MOONRING_BENCH_ADDED_H
 #define MOONRING_BENCH_ADDED_H
 
@@ -9,13 +9,12 @@
 #include <stddef.h>
 
 struct added {
-    const struct result *unfiltered; /* what it is added to */
-    struct spread cost;              /* in the unit of workload_cost_name */
-    struct spread chunk_us;          /* for each chunk that the filter sees */
+    struct spread cost;     /* in the unit of workload_cost_name */
+    struct spread chunk_us; /* for each chunk that the filter sees */
 };
 
-/* False when `result` has no counterpart without a filter in this run, or one of both has no round. */
-bool added_find(const struct report *report, const struct result *result, struct added *added);
+/* False when `result` is not one of a filter, or has no round. */
+bool added_find(const struct result *result, struct added *added);
 /* A table for the workload that results[first] belongs to. */
 void added_print(const struct report *report, size_t first);
 

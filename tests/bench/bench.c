@@ -15,15 +15,23 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { ENTRIES_MAX = 32, WORKLOADS_MAX = 64, TRIES_MAX = 3, DESCRIPTORS_WANTED = 65536, EXIT_INTERRUPTED = 130 };
+enum {
+    ENTRIES_MAX = 32,
+    WORKLOADS_MAX = 96,
+    TRIES_MAX = 3,
+    REPEATS_SHARE = 8,
+    DESCRIPTORS_WANTED = 65536,
+    EXIT_INTERRUPTED = 130
+};
 static const double DISTURBED_SHARE = 0.05;
 
 struct bench {
     struct options options;
     struct ports ports;
     struct entry entries[ENTRIES_MAX];
-    const struct workload *workloads[WORKLOADS_MAX];
+    struct workload workloads[WORKLOADS_MAX]; /* copies: what the reach decides is filled in */
     size_t workloads_count;
+    double reach_per_s;     /* what the slowest contestant does; 0: not yet known */
     struct result *results; /* ours */
     struct report report;
     size_t repeats_left; /* on a busy machine the bench takes longer, but not for ever */
@@ -72,7 +80,7 @@ static bool contestant_is_named(const struct options *options, const struct cont
 static bool contestant_is_wanted(const struct bench *bench, const struct contestant *contestant) {
     bool takes_part = false;
     for (size_t i = 0; i < bench->workloads_count && !takes_part; i++) {
-        takes_part = contestant_takes_part(contestant, bench->workloads[i]);
+        takes_part = contestant_takes_part(contestant, &bench->workloads[i]);
     }
     return takes_part && contestant_is_named(&bench->options, contestant);
 }
@@ -114,6 +122,15 @@ static bool bench_choose_contestants(struct bench *bench, struct error *error) {
     return true;
 }
 
+static bool bench_may_profile(struct bench *bench, const struct workload *workload) {
+    struct error error;
+    if (profiler_is_there(&error)) {
+        return true;
+    }
+    bytes_printf(&bench->report.notes, "left out: %s: %s\n", workload->name, error.text);
+    return false;
+}
+
 static void bench_choose_workloads(struct bench *bench) {
     const struct options *options = &bench->options;
     for (size_t i = 0; i < workload_count() && bench->workloads_count < WORKLOADS_MAX; i++) {
@@ -123,8 +140,8 @@ static void bench_choose_workloads(struct bench *bench) {
                           ? in_contest && !workload->only_named
                           : options_names(options->only, workload->name) ||
                                 (in_contest && options_names(options->only, contest_name(workload->contest)));
-        if (wanted) {
-            bench->workloads[bench->workloads_count++] = workload;
+        if (wanted && (!workload->is_profiled || bench_may_profile(bench, workload))) {
+            bench->workloads[bench->workloads_count++] = *workload;
         }
     }
 }
@@ -198,14 +215,45 @@ static const struct contestant_program *bench_program(const struct bench *bench,
 }
 
 static size_t bench_rounds(const struct bench *bench, const struct workload *workload) {
-    size_t rounds = bench->options.rounds * (workload->rounds_times > 0 ? workload->rounds_times : 1);
+    size_t rounds = bench->options.rounds;
+    rounds += rounds > 1 ? workload->rounds_more : 0;
     return rounds < ROUNDS_MAX ? rounds : ROUNDS_MAX;
 }
 
+/* ---- the load that all reach */
+
+static void bench_find_reach(struct bench *bench, size_t first) {
+    for (size_t i = first; i < bench->report.results_count; i++) {
+        double rate = result_rate(&bench->results[i]);
+        if (rate > 0 && (bench->reach_per_s <= 0 || rate < bench->reach_per_s)) {
+            bench->reach_per_s = rate;
+        }
+    }
+}
+
+/* False when it depends on a reach that is not known. */
+static bool bench_pace(struct bench *bench, struct workload *workload) {
+    if (workload->reach_percent == 0) {
+        return true;
+    }
+    if (bench->reach_per_s <= 0) {
+        fprintf(stderr, "%s is left out: it needs tail-reach\n", workload->name);
+        bench->failed = true;
+        return false;
+    }
+    workload->plan.requests_per_s = (uint64_t)(bench->reach_per_s * workload->reach_percent / 100);
+    return true;
+}
+
+/* ---- rounds */
+
 /* A B C A B C: what drifts slowly touches all alike. */
-static void bench_run_workload(struct bench *bench, const struct workload *workload) {
+static void bench_run_workload(struct bench *bench, struct workload *workload) {
     struct report *report = &bench->report;
     size_t first = report->results_count;
+    if (!bench_pace(bench, workload)) {
+        return;
+    }
     for (size_t i = 0; i < report->entries_count; i++) {
         const struct contestant *contestant = bench->entries[i].contestant;
         if (contestant_takes_part(contestant, workload)) {
@@ -223,18 +271,21 @@ static void bench_run_workload(struct bench *bench, const struct workload *workl
     if (first < report->results_count) {
         report_print_workload(report, first);
     }
+    if (workload->finds_reach) {
+        bench_find_reach(bench, first);
+    }
 }
 
-/* A repeat for every second measurement. */
+/* Few enough for the bench to end in time on a machine that is busy all the while. */
 static size_t bench_count_repeats(const struct bench *bench) {
     size_t measurements = 0;
     for (size_t i = 0; i < bench->workloads_count; i++) {
         for (size_t j = 0; j < bench->report.entries_count; j++) {
-            bool takes_part = contestant_takes_part(bench->entries[j].contestant, bench->workloads[i]);
-            measurements += takes_part ? bench_rounds(bench, bench->workloads[i]) : 0;
+            bool takes_part = contestant_takes_part(bench->entries[j].contestant, &bench->workloads[i]);
+            measurements += takes_part ? bench_rounds(bench, &bench->workloads[i]) : 0;
         }
     }
-    return measurements / 2;
+    return measurements / REPEATS_SHARE;
 }
 
 static bool bench_write_json(const struct bench *bench, struct error *error) {
@@ -262,7 +313,7 @@ static bool bench_run(struct bench *bench, struct error *error) {
     machine_describe(&report->machine);
     report_print_head(report);
     for (size_t i = 0; i < bench->workloads_count && !interrupt_pending(); i++) {
-        bench_run_workload(bench, bench->workloads[i]);
+        bench_run_workload(bench, &bench->workloads[i]);
     }
     if (bench->workloads_count > 0) {
         report_print_summary(report);

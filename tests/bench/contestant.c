@@ -23,7 +23,12 @@ enum { LARGE_MESSAGE = 65536 };
     "  bench:\n"                                                                                                       \
     "    bind: \"@LISTEN@\"\n"                                                                                         \
     "    upstream: \"@UPSTREAM@\"\n" filters "@LISTENERS@@UPSTREAMS@"
-#define MOONRING_FILTER(path) MOONRING_CONFIG("", "    filters: [{lua: \"@SOURCE@/" path "\"}]\n")
+/* The second listener is what the first one is compared with: all is as there but the filter. Bytes that Lua sees are
+ * not spliced, so those of the second are not either, unless the filter sees none. */
+#define MOONRING_FILTER(io, path)                                                                                      \
+    MOONRING_CONFIG(io, "    filters: [{lua: \"@SOURCE@/" path                                                         \
+                        "\"}]\n  plain: {bind: \"@PLAIN@\", upstream: \"@PLAIN_SERVER@\"}\n")
+#define COPIES "io: {splice: off}\n"
 
 #define HAPROXY_CONFIG(buffer_size, global, option, filter) HAPROXY_CONFIG_OF("1", buffer_size, global, option, filter)
 #define HAPROXY_CONFIG_OF(threads, buffer_size, global, option, filter)                                                \
@@ -39,7 +44,10 @@ enum { LARGE_MESSAGE = 65536 };
     "  timeout server 10m\n" option "listen bench\n"                                                                   \
     "  bind @LISTEN@\n" filter "  server one @SERVER@\n"
 #define HAPROXY_FILTER(name)                                                                                           \
-    HAPROXY_CONFIG("16384", "  lua-load @SOURCE@/tests/bench/filters/haproxy.lua\n", "", "  filter lua." name "\n")
+    HAPROXY_CONFIG("16384", "  lua-load @SOURCE@/tests/bench/filters/haproxy.lua\n", "", "  filter lua." name "\n")    \
+    "listen plain\n"                                                                                                   \
+    "  bind @PLAIN@\n"                                                                                                 \
+    "  server one @PLAIN_SERVER@\n"
 
 #define NGINX_CONFIG(buffer_size, script, filter) NGINX_CONFIG_OF("1", "", buffer_size, script, filter)
 #define NGINX_CONFIG_OF(workers, listen, buffer_size, script, filter)                                                  \
@@ -56,9 +64,16 @@ enum { LARGE_MESSAGE = 65536 };
     "proxy_pass @SERVER@; }\n"                                                                                         \
     "}\n"
 #define NGINX_FILTER(name)                                                                                             \
-    NGINX_CONFIG("16k", "  js_import bench from @SOURCE@/tests/bench/filters/nginx.js;\n", "js_filter bench." name "; ")
+    NGINX_CONFIG("16k",                                                                                                \
+                 "  js_import bench from @SOURCE@/tests/bench/filters/nginx.js;\n"                                     \
+                 "  server { listen @PLAIN@ backlog=4096; proxy_pass @PLAIN_SERVER@; }\n",                             \
+                 "js_filter bench." name "; ")
 
 #define IN(contest) (1U << (contest))
+/* Of one worker without a filter. */
+#define IN_ALL                                                                                                         \
+    (IN(CONTEST_PROXIES) | IN(CONTEST_TAIL) | IN(CONTEST_SLOW) | IN(CONTEST_PROFILE) | IN(CONTEST_START) |             \
+     IN(CONTEST_CURVES))
 
 #define MOONRING                                                                                                       \
     .program = "moonring", .tells_ring = true, .version_argument = "version", .arguments = {"run", "-c", "@CONFIG@"}
@@ -72,7 +87,7 @@ static const struct contestant contestants[] = {
      MOONRING,
      .about = "one worker, access log to a file, all else as it comes",
      .config = MOONRING_CONFIG("", ""),
-     .contests = IN(CONTEST_PROXIES) | IN(CONTEST_FILTERS) | IN(CONTEST_RING) | IN(CONTEST_CURVES)},
+     .contests = IN_ALL | IN(CONTEST_RING)},
     {.name = "moonring-spin",
      MOONRING,
      .about = "the same with io.busy_poll: 20us",
@@ -94,43 +109,38 @@ static const struct contestant contestants[] = {
     {.name = "moonring-route",
      MOONRING,
      .about = "with a Lua filter that has only a route hook",
-     .config = MOONRING_FILTER("tests/bench/filters/route.lua"),
+     .config = MOONRING_FILTER("", "tests/bench/filters/route.lua"),
      .contests = IN(CONTEST_FILTERS),
-     .filter = "route",
-     .unfiltered = "moonring"},
+     .filter = "route"},
     {.name = "moonring-copy",
      MOONRING,
-     .about = "no filter, io.splice: off; what filters are compared with, since bytes that Lua sees are not spliced",
-     .config = MOONRING_CONFIG("io: {splice: off}\n", ""),
-     .contests = IN(CONTEST_FILTERS) | IN(CONTEST_RING),
-     .unfiltered = "moonring"},
+     .about = "the same with io.splice: off, as it is for bytes that a filter sees",
+     .config = MOONRING_CONFIG(COPIES, ""),
+     .contests = IN(CONTEST_RING)},
     {.name = "moonring-empty",
      MOONRING,
      .about = "with a Lua filter whose hooks see every chunk and do nothing",
-     .config = MOONRING_FILTER("tests/bench/filters/empty.lua"),
+     .config = MOONRING_FILTER(COPIES, "tests/bench/filters/empty.lua"),
      .contests = IN(CONTEST_FILTERS),
-     .filter = "empty",
-     .unfiltered = "moonring-copy"},
+     .filter = "empty"},
     {.name = "moonring-bytes",
      MOONRING,
      .about = "with a Lua filter that reads ten bytes of every chunk",
-     .config = MOONRING_FILTER("tests/bench/filters/bytes.lua"),
+     .config = MOONRING_FILTER(COPIES, "tests/bench/filters/bytes.lua"),
      .contests = IN(CONTEST_FILTERS),
-     .filter = "bytes",
-     .unfiltered = "moonring-copy"},
+     .filter = "bytes"},
     {.name = "moonring-redis",
      MOONRING,
      .about = "with examples/redis_firewall.lua, which looks at every command of the clients",
-     .config = MOONRING_FILTER("examples/redis_firewall.lua"),
+     .config = MOONRING_FILTER(COPIES, "examples/redis_firewall.lua"),
      .contests = IN(CONTEST_FILTERS),
      .filter = "redis",
-     .unfiltered = "moonring-copy",
      .one_way = true},
     {.name = "haproxy-16k",
      HAPROXY,
      .about = "mode tcp, nbthread 1, tune.bufsize 16384 (its default), no log",
      .config = HAPROXY_CONFIG("16384", "", "", ""),
-     .contests = IN(CONTEST_PROXIES) | IN(CONTEST_FILTERS) | IN(CONTEST_CURVES)},
+     .contests = IN_ALL},
     {.name = "haproxy-spin",
      HAPROXY,
      .about = "the same with busy-polling: it never sleeps",
@@ -141,15 +151,13 @@ static const struct contestant contestants[] = {
      .about = "the same with a Lua filter whose tcp_payload does nothing",
      .config = HAPROXY_FILTER("empty"),
      .contests = IN(CONTEST_FILTERS),
-     .filter = "empty",
-     .unfiltered = "haproxy-16k"},
+     .filter = "empty"},
     {.name = "haproxy-bytes",
      HAPROXY,
      .about = "the same with a Lua filter that reads ten bytes",
      .config = HAPROXY_FILTER("bytes"),
      .contests = IN(CONTEST_FILTERS),
-     .filter = "bytes",
-     .unfiltered = "haproxy-16k"},
+     .filter = "bytes"},
     {.name = "haproxy-64k",
      HAPROXY,
      .about = "the same without a filter, tune.bufsize 65536",
@@ -170,21 +178,19 @@ static const struct contestant contestants[] = {
      NGINX,
      .about = "stream, one worker, proxy_buffer_size 16k (its default), no log",
      .config = NGINX_CONFIG("16k", "", ""),
-     .contests = IN(CONTEST_PROXIES) | IN(CONTEST_FILTERS) | IN(CONTEST_CURVES)},
+     .contests = IN_ALL},
     {.name = "nginx-empty",
      NGINX,
      .about = "the same with a js_filter that passes on what it gets",
      .config = NGINX_FILTER("empty"),
      .contests = IN(CONTEST_FILTERS),
-     .filter = "empty",
-     .unfiltered = "nginx-16k"},
+     .filter = "empty"},
     {.name = "nginx-bytes",
      NGINX,
      .about = "the same with a js_filter that reads ten bytes",
      .config = NGINX_FILTER("bytes"),
      .contests = IN(CONTEST_FILTERS),
-     .filter = "bytes",
-     .unfiltered = "nginx-16k"},
+     .filter = "bytes"},
     {.name = "nginx-64k",
      NGINX,
      .about = "the same without a filter, proxy_buffer_size 64k",
@@ -197,7 +203,7 @@ static const struct contestant contestants[] = {
      .contests = IN(CONTEST_WORKERS),
      .two_cpus = true},
     {.name = "epoll",
-     .contests = IN(CONTEST_PROXIES) | IN(CONTEST_CURVES),
+     .contests = IN_ALL & ~IN(CONTEST_TAIL),
      .program = "epoll-relay",
      .about = "the epoll twin of tests/bench/epoll: edge-triggered, vectored sends, bulk spliced",
      .config = "",

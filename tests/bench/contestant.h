@@ -12,7 +12,8 @@ enum { CONTESTANT_ARGUMENTS_MAX = 8, CONTESTANT_PATH_SIZE = 512 };
 
 /* In arguments and config, @FOLDER@ stands for a folder of its own, @CONFIG@ for its configuration file,
  * @LISTEN@ and @SERVER@ for addresses, @LISTENERS@, @UPSTREAM@ and @UPSTREAMS@ for as many as the workload wants,
- * @SOURCE@ for the project's root, @MODULES@ for nginx's lines that load modules.
+ * @SOURCE@ for the project's root, @MODULES@ for nginx's lines that load modules; a contestant with a filter has a
+ * second listener @PLAIN@, towards @PLAIN_SERVER@, without it.
  */
 struct contestant {
     const char *name;    /* program, or program-setting */
@@ -25,7 +26,6 @@ struct contestant {
     bool tells_ring;                                 /* it says over its admin socket how it uses its ring */
     bool two_cpus;                                   /* runs on the generator's CPU, too */
     const char *filter;      /* what it does: filters of the same name are compared; NULL: there is none */
-    const char *unfiltered;  /* the contestant that has everything of this one but the filter; NULL: it has none */
     bool one_way;            /* the filter sees the client's bytes only */
     size_t message_size_min; /* it takes part where messages are at least that large */
     bool spins;              /* looks for work for a while before it sleeps; takes part where has_pauses */

@@ -14,9 +14,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { OUTPUT_SHOWN = 160 };
+enum { OUTPUT_SHOWN = 160, ADDRESS_SIZE = 32 };
 static const uint64_t READY_TIMEOUT_NS = 10000000000;
-static const long READY_POLL_NS = 5000000;
+static const long READY_POLL_NS = 500000; /* it is a part of how long a start takes */
 
 /* ---- its folder */
 
@@ -115,12 +115,12 @@ static bool port_accepts(uint16_t port) {
 
 static bool run_wait_ready(struct contestant_run *run, struct error *error) {
     uint64_t deadline_ns = clock_now_ns() + READY_TIMEOUT_NS;
-    while (!port_accepts(run->port)) {
+    while (!port_accepts(run->ports.listen)) {
         if (!process_is_alive(&run->process)) {
             return error_set(error, "did not start");
         }
         if (clock_now_ns() > deadline_ns) {
-            return error_set(error, "did not accept on 127.0.0.1:%u within 10 s", run->port);
+            return error_set(error, "did not accept on 127.0.0.1:%u within 10 s", run->ports.listen);
         }
         if (interrupt_pending()) {
             return error_set(error, "interrupted");
@@ -169,19 +169,29 @@ static bool config_write_scaled(const char *path, const struct contestant *conte
     return written;
 }
 
+static void address_format(uint16_t port, char *text) {
+    snprintf(text, ADDRESS_SIZE, "127.0.0.1:%u", port);
+}
+
 static bool run_begin(struct contestant_run *run, const struct contestant *contestant, const struct workload *workload,
-                      const struct contestant_program *program, uint16_t server_port, struct error *error) {
-    char listen_text[32];
-    char server_text[32];
+                      const struct contestant_program *program, struct error *error) {
+    char listen_text[ADDRESS_SIZE];
+    char server_text[ADDRESS_SIZE];
+    char plain_text[ADDRESS_SIZE];
+    char plain_server_text[ADDRESS_SIZE];
     char config_path[CONTESTANT_PATH_SIZE + 16];
-    snprintf(listen_text, sizeof listen_text, "127.0.0.1:%u", run->port);
-    snprintf(server_text, sizeof server_text, "127.0.0.1:%u", server_port);
+    address_format(run->ports.listen, listen_text);
+    address_format(run->ports.server, server_text);
+    address_format(run->ports.plain, plain_text);
+    address_format(run->ports.plain_server, plain_server_text);
     snprintf(config_path, sizeof config_path, "%s/config", run->folder);
     const struct replacement replacements[] = {
         {"@FOLDER@", run->folder},
         {"@CONFIG@", config_path},
         {"@LISTEN@", listen_text},
         {"@SERVER@", server_text},
+        {"@PLAIN@", plain_text},
+        {"@PLAIN_SERVER@", plain_server_text},
         {"@UPSTREAM@", workload->servers > 1 ? "many" : server_text},
         {"@SOURCE@", program->source},
         {"@MODULES@", program->modules},
@@ -192,17 +202,20 @@ static bool run_begin(struct contestant_run *run, const struct contestant *conte
 }
 
 bool contestant_start(struct contestant_run *run, const struct contestant *contestant, const struct workload *workload,
-                      const struct contestant_program *program, uint16_t port, uint16_t server_port,
+                      const struct contestant_program *program, const struct contestant_ports *ports,
                       struct error *error) {
-    *run = (struct contestant_run){.port = contestant->program == NULL ? server_port : port,
+    *run = (struct contestant_run){.ports = *ports,
+                                   .program_path = program->path,
+                                   .started_ns = clock_now_ns(),
                                    .tells_ring = contestant->tells_ring};
     if (contestant->program == NULL) {
+        run->ports.listen = ports->server;
         return true;
     }
     if (!folder_make(run, error)) {
         return false;
     }
-    if (run_begin(run, contestant, workload, program, server_port, error)) {
+    if (run_begin(run, contestant, workload, program, error)) {
         return true;
     }
     contestant_explain(run, error);

@@ -18,9 +18,14 @@
 
 enum {
     BACKLOG = 4096,
-    OPENING_MAX = 64,       /* at a time: nginx listens with a backlog of 511 */
-    CHECKED_SIZE = 1 << 20, /* of each bulk stream; the rest is only counted */
-    TICK_NS = 50000000,     /* how late a signal or the end of a phase may be noticed when nothing happens */
+    OPENING_MAX = 64, /* at a time: nginx listens with a backlog of 511 */
+    DISCARD_SIZE = 1 << 20,
+    CHECKED_SIZE = 1 << 20,          /* of each bulk stream; the rest is only counted */
+    SLOW_SLICE = PATTERN_SLICES - 1, /* a request of this slice makes the server send without end */
+    SLOW_SEND_SIZE = 65536,
+    SLOW_READ_SIZE = 32768,
+    SLOW_READ_NS = 100000000, /* from a read of a slow client to its next */
+    TICK_NS = 50000000,       /* how late a signal or the end of a phase may be noticed when nothing happens */
 };
 static const uint64_t OPEN_TIMEOUT_NS = 20000000000;
 static const uint64_t FINISH_TIMEOUT_NS = 5000000000;
@@ -35,6 +40,8 @@ enum load_state { LOAD_OPENING, LOAD_RUNNING, LOAD_FINISHING };
 struct endpoint {
     int fd;
     bool is_client;
+    bool is_slow;    /* client: reads a little at times; server: sends without end */
+    bool is_reading; /* slow client */
     uint8_t slice;   /* of the message that is under way */
     size_t received; /* of that message */
     uint64_t started_ns;
@@ -64,6 +71,11 @@ struct load {
     size_t idle_first;
     size_t idle_count;
     uint64_t due_ns;
+    /* Slow clients take turns, from load_slow_begin on. */
+    uint8_t *slow_bytes; /* ours; what their servers send */
+    bool has_slow_turns;
+    size_t slow_next;
+    uint64_t slow_due_ns;
     uint64_t bytes_sent;
     uint64_t bytes_received;
     struct load_counts counts;
@@ -99,12 +111,14 @@ static void load_accept(struct load *load) {
 
 static void endpoint_receive(struct load *load, const struct endpoint *endpoint) {
     uint64_t tag = tag_of(OPERATION_RECEIVE, endpoint);
-    if (load->plan.kind != LOAD_BULK) {
+    if (endpoint->is_client && endpoint->is_slow) {
+        wire_receive_once(&load->wire, endpoint->fd, tag);
+    } else if (load->plan.kind != LOAD_BULK) {
         wire_receive(&load->wire, endpoint->fd, tag);
     } else if (endpoint->checked < CHECKED_SIZE) {
         wire_receive_once(&load->wire, endpoint->fd, tag);
     } else {
-        wire_discard(&load->wire, endpoint->fd, tag);
+        wire_discard(&load->wire, endpoint->fd, DISCARD_SIZE, tag);
     }
 }
 
@@ -143,7 +157,7 @@ static void client_opened(struct load *load) {
 
 static void client_send(struct load *load, struct endpoint *client) {
     client->received = 0;
-    client->slice = (uint8_t)((client->slice + 1) % PATTERN_SLICES);
+    client->slice = (uint8_t)((client->slice + 1) % SLOW_SLICE);
     endpoint_send(load, client);
 }
 
@@ -196,6 +210,23 @@ static void client_next(struct load *load, struct endpoint *client) {
     } else {
         client_begin(load, client, load->now_ns);
     }
+}
+
+/* One after the other at even distances: all at once would be a burst that the others feel. */
+static void load_read_slowly(struct load *load) {
+    for (; load->slow_due_ns <= load->now_ns; load->slow_due_ns += SLOW_READ_NS / load->plan.slow_sessions) {
+        struct endpoint *client = &load->clients[load->slow_next];
+        load->slow_next = (load->slow_next + 1) % load->plan.slow_sessions;
+        if (!client->is_reading) {
+            client->is_reading = true;
+            wire_discard(&load->wire, client->fd, SLOW_READ_SIZE, tag_of(OPERATION_RECEIVE, client));
+        }
+    }
+}
+
+static void slow_client_read(struct load *load, struct endpoint *client, size_t size) {
+    client->is_reading = false;
+    load->counts.slow_bytes += size;
 }
 
 /* What is due begins. When a proxy is late and no client is idle, what is due waits, and that counts as its latency. */
@@ -262,6 +293,14 @@ static void server_read_from(const struct endpoint *server, size_t size) {
     setsockopt(server->fd, SOL_SOCKET, SO_RCVLOWAT, &(int){(int)size}, sizeof(int));
 }
 
+static void servers_read_from(struct load *load, size_t size) {
+    for (size_t i = 0; load->plan.kind == LOAD_BULK && i < load->servers_count; i++) {
+        if (load->servers[i].fd >= 0) {
+            server_read_from(&load->servers[i], size);
+        }
+    }
+}
+
 static void server_accepted(struct load *load, int fd, bool more) {
     if (!more) {
         load_accept(load);
@@ -278,7 +317,23 @@ static void server_accepted(struct load *load, int fd, bool more) {
     endpoint_receive(load, server);
 }
 
+static void server_send_endlessly(struct load *load, struct endpoint *server) {
+    server->is_slow = true;
+    wire_send(&load->wire, server->fd, load->slow_bytes, SLOW_SEND_SIZE, tag_of(OPERATION_SEND, server));
+}
+
+static void server_answer(struct load *load, struct endpoint *server) {
+    if (load->plan.slow_sessions > 0 && server->slice == SLOW_SLICE) {
+        server_send_endlessly(load, server);
+    } else {
+        endpoint_send(load, server);
+    }
+}
+
 static void server_wrote(struct load *load, struct endpoint *server) {
+    if (server->is_slow) {
+        server_send_endlessly(load, server);
+    }
     /* The side that closes first keeps a socket in TIME_WAIT. Were it the client, the proxy's end towards the server
      * would be such a one too, and the proxy would soon search long for a free port. */
     if (load->plan.kind == LOAD_CHURN) {
@@ -347,7 +402,7 @@ static void endpoint_received(struct load *load, struct endpoint *endpoint, cons
         client_answered(load, endpoint);
     } else {
         endpoint->received = 0; /* now: the next request may arrive before the completion of this answer */
-        endpoint_send(load, endpoint);
+        server_answer(load, endpoint);
     }
 }
 
@@ -366,18 +421,21 @@ static void endpoint_receive_done(struct load *load, struct endpoint *endpoint,
         load_fail(load, "%s: receive: %s", endpoint->is_client ? "client" : "server", error_name(-result));
         return;
     }
-    if (result > 0 && load->plan.kind == LOAD_BULK) {
+    if (endpoint->is_reading) {
+        slow_client_read(load, endpoint, (size_t)result);
+    } else if (result > 0 && load->plan.kind == LOAD_BULK) {
         server_consume(load, endpoint, completion->data, (size_t)result);
     } else if (result > 0) {
         endpoint_received(load, endpoint, completion->data, (size_t)result);
     }
-    if (!completion->more) {
+    if (!completion->more && !(endpoint->is_client && endpoint->is_slow)) {
         endpoint_receive(load, endpoint);
     }
 }
 
 static void endpoint_send_done(struct load *load, struct endpoint *endpoint, int result) {
-    if (result < 0 || (size_t)result != load->plan.message_size) {
+    bool is_endless = endpoint->is_slow && !endpoint->is_client;
+    if (result < 0 || (size_t)result != (is_endless ? SLOW_SEND_SIZE : load->plan.message_size)) {
         load_fail(load, "%s: send: %s", endpoint->is_client ? "client" : "server",
                   result < 0 ? error_name(-result) : "cut short");
         return;
@@ -428,6 +486,9 @@ static void load_turn(struct load *load) {
     if (is_paced) {
         load_pace(load);
     }
+    if (load->has_slow_turns) {
+        load_read_slowly(load);
+    }
 }
 
 /* ---- phases */
@@ -458,9 +519,20 @@ bool load_open(struct load *load, uint16_t port, size_t sessions, struct error *
 static void load_start(struct load *load) {
     load->state = LOAD_RUNNING;
     load->due_ns = load->now_ns;
+    load->idle_count = 0;
+    servers_read_from(load, load->plan.message_size);
     size_t clients = load->plan.kind == LOAD_CHURN ? load->plan.sessions : load->opened;
-    for (size_t i = 0; i < clients; i++) {
+    for (size_t i = load->plan.slow_sessions; i < clients; i++) {
         client_next(load, &load->clients[i]);
+    }
+}
+
+void load_slow_begin(struct load *load) {
+    load->has_slow_turns = true;
+    load->slow_due_ns = clock_now_ns();
+    for (size_t i = 0; i < load->plan.slow_sessions; i++) {
+        load->clients[i].slice = SLOW_SLICE;
+        endpoint_send(load, &load->clients[i]);
     }
 }
 
@@ -484,11 +556,7 @@ static bool load_is_quiet(const struct load *load) {
 
 bool load_finish(struct load *load, struct error *error) {
     load->state = LOAD_FINISHING;
-    for (size_t i = 0; load->plan.kind == LOAD_BULK && i < load->servers_count; i++) {
-        if (load->servers[i].fd >= 0) {
-            server_read_from(&load->servers[i], 1); /* what comes now may be less than a message */
-        }
-    }
+    servers_read_from(load, 1); /* what comes now may be less than a message */
     uint64_t deadline_ns = clock_now_ns() + FINISH_TIMEOUT_NS;
     while (!load->failed && !load_is_quiet(load)) {
         load_turn(load);
@@ -508,6 +576,7 @@ const struct load_counts *load_counts(const struct load *load) {
 
 void load_counts_clear(struct load *load) {
     load->counts.units = 0;
+    load->counts.slow_bytes = 0;
     histogram_clear(&load->counts.latency);
 }
 
@@ -536,12 +605,13 @@ static bool load_make_endpoints(struct load *load, struct error *error) {
     load->servers = calloc(load->servers_count, sizeof *load->servers);
     load->clients = calloc(load->plan.sessions, sizeof *load->clients);
     load->idle = calloc(load->plan.sessions, sizeof(struct endpoint *));
-    if (load->servers == NULL || load->clients == NULL || load->idle == NULL ||
+    load->slow_bytes = calloc(1, SLOW_SEND_SIZE);
+    if (load->servers == NULL || load->clients == NULL || load->idle == NULL || load->slow_bytes == NULL ||
         !pattern_init(&load->pattern, load->plan.messages, load->plan.message_size)) {
         return error_set(error, "no memory for %zu sessions", load->plan.sessions);
     }
     for (size_t i = 0; i < load->plan.sessions; i++) {
-        load->clients[i] = (struct endpoint){.fd = -1, .is_client = true};
+        load->clients[i] = (struct endpoint){.fd = -1, .is_client = true, .is_slow = i < load->plan.slow_sessions};
     }
     for (size_t i = 0; i < load->servers_count; i++) {
         load->servers[i].fd = -1;
@@ -590,5 +660,6 @@ void load_destroy(struct load *load) {
     free(load->clients);
     free(load->servers);
     free(load->idle);
+    free(load->slow_bytes);
     free(load);
 }

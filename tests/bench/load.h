@@ -23,6 +23,7 @@ struct load_plan {
     size_t sessions; /* at most (LOAD_BULK: 64); in LOAD_CHURN: connections at a time */
     size_t message_size;
     uint64_t requests_per_s; /* LOAD_EXCHANGE: begun at even distances, over all sessions; 0: each as soon as it can */
+    size_t slow_sessions;    /* LOAD_EXCHANGE: so many of the sessions idle, until load_slow_begin */
     size_t under_way_max;    /* LOAD_BULK: bytes of a session that are sent and have not arrived; 0: no limit */
     enum pattern_kind messages;
 };
@@ -31,6 +32,7 @@ struct load_counts {
     uint64_t units;           /* finished since load_counts_clear */
     struct histogram latency; /* send (paced: when it was due) to whole answer; in LOAD_CHURN connect to end of stream;
                                  none in LOAD_BULK */
+    uint64_t slow_bytes;      /* that slow clients have read */
 };
 
 struct load; /* opaque: it holds a ring */
@@ -45,7 +47,11 @@ void load_destroy(struct load *load);
 bool load_open(struct load *load, uint16_t port, size_t sessions, struct error *error);
 /* Runs the traffic for that long; the next call goes on where this one stopped. */
 bool load_run(struct load *load, uint64_t duration_ns, struct error *error);
-/* Begins nothing new and waits until all that was sent has arrived. */
+/* From now on servers send to the slow sessions as much as they may, whose clients read 320 KiB/s each. While running.
+ */
+void load_slow_begin(struct load *load);
+/* Begins nothing new and waits until all that was sent has arrived, but for what slow clients are to read. load_run may
+ * follow. */
 bool load_finish(struct load *load, struct error *error);
 
 const struct load_counts *load_counts(const struct load *load);

@@ -5,6 +5,7 @@
 #include "tests/bench/process.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -44,6 +45,12 @@ static void commit_read(char *text) {
         snprintf(text, MACHINE_TEXT_SIZE, "unknown");
     }
     bytes_finish(&output);
+}
+
+uint64_t machine_slab_memory(void) {
+    char text[MACHINE_TEXT_SIZE];
+    line_read("/proc/meminfo", "Slab", text);
+    return strtoull(text, NULL, 10) * 1024;
 }
 
 void machine_describe(struct machine *machine) {

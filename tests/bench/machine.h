@@ -2,6 +2,8 @@
 #ifndef MOONRING_BENCH_MACHINE_H
 #define MOONRING_BENCH_MACHINE_H
 
+#include <stdint.h>
+
 enum { MACHINE_TEXT_SIZE = 128 };
 
 /* A text is `unknown` where the system does not tell. */
@@ -15,5 +17,7 @@ struct machine {
 };
 
 void machine_describe(struct machine *machine);
+/* What the kernel holds in its slabs, in bytes: sockets, files, requests of rings. */
+uint64_t machine_slab_memory(void);
 
 #endif

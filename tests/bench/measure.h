@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "tests/bench/contestant.h"
 #include "tests/bench/ports.h"
+#include "tests/bench/profile.h"
 #include "tests/bench/workload.h"
 
 #include <stdbool.h>
@@ -16,17 +17,23 @@ enum { LOAD_CPU = 0 };
 struct sample {
     double units_per_s;
     double cost;           /* the contestant's, per unit of work (WORKLOAD_IDLE: memory per session) */
-    double generator_cost; /* the generator's CPU per unit of work; 0 in WORKLOAD_IDLE */
+    double generator_cost; /* the generator's CPU per unit of work */
+    /* What a kind of workload or a contestant does not tell is 0. */
     double p50_us;
     double p99_us;
     double p999_us;
     double foreign_share;     /* of CPU 0 or 1, whichever is more, that went to others */
-    double idle_cpu_us_per_s; /* WORKLOAD_IDLE only: what the sessions cost while nothing happens */
-    /* Of a contestant that tells how it uses its ring; else 0: */
+    double idle_cpu_us_per_s; /* WORKLOAD_IDLE: what the sessions cost while nothing happens, */
+    double kernel_memory;     /* and slabs of the kernel for one, in bytes, the sockets of both its peers included */
+    double plain_cost;        /* WORKLOAD_FILTER: without the filter */
+    double p99_alone_us;      /* WORKLOAD_SLOW: before there are slow readers */
+    struct profile profile;   /* of workloads with is_profiled */
+    /* Of moonring only: */
     double system_calls_per_unit;
     double submissions_per_turn;
     double completions_per_turn;
     double arms_per_million_receives;
+    double arms_per_million_accepts;
 };
 
 bool measure(const struct workload *workload, const struct contestant *contestant,

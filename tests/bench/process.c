@@ -173,6 +173,13 @@ uint64_t process_cpu_ns(const struct process *process) {
     return cpu_ns;
 }
 
+void process_list(const struct process *process, struct bytes *numbers) {
+    struct family family = family_of(process);
+    for (size_t i = 0; i < family.count; i++) {
+        bytes_printf(numbers, "%s%d", i == 0 ? "" : ",", family.pids[i]);
+    }
+}
+
 uint64_t process_memory(const struct process *process) {
     uint64_t kilobytes = 0;
     struct family family = family_of(process);

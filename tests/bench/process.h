@@ -26,6 +26,8 @@ void process_stop(struct process *process);
 /* CPU time since its start: all threads (also those that ended, and the kernel's threads of its rings), all children
  * that live. */
 uint64_t process_cpu_ns(const struct process *process);
+/* The numbers of the program and its children, with commas. */
+void process_list(const struct process *process, struct bytes *numbers);
 /* The resident user memory, in bytes. */
 uint64_t process_memory(const struct process *process);
 

@@ -258,9 +258,10 @@ static bool run_with_load(struct reload_run *run, const struct contestant_progra
              "listeners: {l0: {bind: '@LISTEN@', upstream: '@SERVER@'}}\n");
     const struct contestant contestant = {
         .name = "moonring", .program = "moonring", .config = config, .arguments = {"run", "-c", "@CONFIG@"}};
+    const struct contestant_ports ports = {.listen = run->port, .server = run->server_port};
     static const struct workload workload = {.name =
                                                  "reload"}; /* its listeners and servers stand in its configuration */
-    if (!contestant_start(&run->program, &contestant, &workload, program, run->port, run->server_port, error)) {
+    if (!contestant_start(&run->program, &contestant, &workload, program, &ports, error)) {
         return false;
     }
     bool measured = run_measure(run, error);

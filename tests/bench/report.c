@@ -34,6 +34,9 @@ static double value_foreign(const struct sample *sample) {
 static double value_idle_cpu(const struct sample *sample) {
     return sample->idle_cpu_us_per_s;
 }
+static double value_kernel_memory(const struct sample *sample) {
+    return sample->kernel_memory;
+}
 /* The machine's speed drifts; the generator, which does the same work in every run, drifts with it. */
 static double value_cost_over_generator(const struct sample *sample) {
     return sample->generator_cost > 0 ? sample->cost / sample->generator_cost : 0;
@@ -59,6 +62,10 @@ static struct spread result_ratio(const struct result *result, const struct resu
         }
     }
     return spread_of(ratios, count);
+}
+
+double result_rate(const struct result *result) {
+    return result_spread(result, value_rate).median;
 }
 
 /* ---- tables */
@@ -106,21 +113,56 @@ static void print_idle_row(const struct result *result, const struct result *bas
     char cost_text[SPREAD_TEXT_SIZE];
     char ratio_text[SPREAD_TEXT_SIZE];
     char cpu_text[SPREAD_TEXT_SIZE];
+    char kernel_text[SPREAD_TEXT_SIZE];
     struct spread cost = result_spread(result, value_cost);
     struct spread ratio = result_ratio(result, base, value_cost);
     struct spread cpu = result_spread(result, value_idle_cpu);
-    printf("%-15s %-24s %-19s %s\n", result->contestant->name, spread_format(&cost, cost_text),
-           spread_format(&ratio, ratio_text), spread_format(&cpu, cpu_text));
+    struct spread kernel = result_spread(result, value_kernel_memory);
+    printf("%-15s %-24s %-19s %-24s %s\n", result->contestant->name, spread_format(&cost, cost_text),
+           spread_format(&ratio, ratio_text), spread_format(&cpu, cpu_text), spread_format(&kernel, kernel_text));
+}
+
+static double value_p99_alone(const struct sample *sample) {
+    return sample->p99_alone_us;
+}
+static double value_p99_growth(const struct sample *sample) {
+    return sample->p99_us / sample->p99_alone_us;
+}
+
+static void print_slow_row(const struct result *result) {
+    char texts[3][SPREAD_TEXT_SIZE];
+    struct spread alone = result_spread(result, value_p99_alone);
+    struct spread beside = result_spread(result, value_p99);
+    struct spread growth = result_spread(result, value_p99_growth);
+    printf("%-15s %-24s %-24s %-24s %6.1f\n", result->contestant->name, spread_format(&alone, texts[0]),
+           spread_format(&beside, texts[1]), spread_format(&growth, texts[2]),
+           result_spread(result, value_foreign).max);
+}
+
+static void print_start_row(const struct result *result, const struct result *base) {
+    char texts[2][SPREAD_TEXT_SIZE];
+    struct spread cost = result_spread(result, value_cost);
+    struct spread ratio = result_ratio(result, base, value_cost);
+    printf("%-15s %-24s %-19s\n", result->contestant->name, spread_format(&cost, texts[0]),
+           spread_format(&ratio, texts[1]));
 }
 
 static void print_columns(const struct workload *workload) {
     switch (workload->kind) {
     case WORKLOAD_TRAFFIC:
+    case WORKLOAD_FILTER:
         printf("%-15s %9s %8s %8s %8s  %-21s %9s  %-19s %-19s %6s\n", "", workload_rate_name(workload), "p50 us",
                "p99 us", "p99.9 us", workload_cost_name(workload), "generator", "ratio", "adjusted ratio", "other%");
         return;
     case WORKLOAD_IDLE:
-        printf("%-15s %-24s %-19s %s\n", "", workload_cost_name(workload), "ratio", "idle CPU, us/s");
+        printf("%-15s %-24s %-19s %-24s %s\n", "", workload_cost_name(workload), "ratio", "idle CPU, us/s",
+               "slabs of the kernel, B/session");
+        return;
+    case WORKLOAD_SLOW:
+        printf("%-15s %-24s %-24s %-24s %6s\n", "", "p99 us alone", "p99 us beside them", "ratio", "other%");
+        return;
+    case WORKLOAD_START:
+        printf("%-15s %-24s %-19s\n", "", workload_cost_name(workload), "ratio");
         return;
     }
 }
@@ -132,10 +174,17 @@ static void print_row(const struct result *result, const struct result *base) {
     }
     switch (result->workload->kind) {
     case WORKLOAD_TRAFFIC:
+    case WORKLOAD_FILTER:
         print_traffic_row(result, base);
         return;
     case WORKLOAD_IDLE:
         print_idle_row(result, base);
+        return;
+    case WORKLOAD_SLOW:
+        print_slow_row(result);
+        return;
+    case WORKLOAD_START:
+        print_start_row(result, base);
         return;
     }
 }
@@ -156,14 +205,40 @@ static double value_arms(const struct sample *sample) {
     return sample->arms_per_million_receives;
 }
 
+static double value_accept_arms(const struct sample *sample) {
+    return sample->arms_per_million_accepts;
+}
+
+static double value_own_share(const struct sample *sample) {
+    return sample->profile.own * 100;
+}
+static double value_library_share(const struct sample *sample) {
+    return sample->profile.libraries * 100;
+}
+static double value_kernel_share(const struct sample *sample) {
+    return sample->profile.kernel * 100;
+}
+
+static void print_profile(const struct result *result) {
+    char texts[3][SPREAD_TEXT_SIZE];
+    if (!result->workload->is_profiled || result->samples_count == 0) {
+        return;
+    }
+    struct spread own = result_spread(result, value_own_share);
+    struct spread libraries = result_spread(result, value_library_share);
+    struct spread kernel = result_spread(result, value_kernel_share);
+    printf("%-15s own code %s %%, libraries %s %%, kernel %s %%\n", result->contestant->name,
+           spread_format(&own, texts[0]), spread_format(&libraries, texts[1]), spread_format(&kernel, texts[2]));
+}
+
 static void print_ring(const struct result *result) {
-    char texts[4][SPREAD_TEXT_SIZE];
+    char texts[5][SPREAD_TEXT_SIZE];
     if (result->workload->contest == CONTEST_RING && result->samples_count > 0) {
-        printf("%-15s system calls a unit %s; a turn: submissions %s, completions %s; receive requests for a million "
-               "chunks %s\n",
+        printf("%-15s system calls a unit %s; a turn: submissions %s, completions %s; for a million of their "
+               "answers: receive requests %s, accept requests %s\n",
                result->contestant->name, median_format(result, value_system_calls, texts[0]),
                median_format(result, value_submissions, texts[1]), median_format(result, value_completions, texts[2]),
-               median_format(result, value_arms, texts[3]));
+               median_format(result, value_arms, texts[3]), median_format(result, value_accept_arms, texts[4]));
     }
 }
 
@@ -175,6 +250,7 @@ void report_print_workload(const struct report *report, size_t first) {
         const struct result *result = &report->results[i];
         print_row(result, base);
         print_ring(result);
+        print_profile(result);
         if (result->problem.text[0] != 0) {
             printf("%-15s stopped after %zu rounds: %s\n", result->contestant->name, result->samples_count,
                    result->problem.text);
@@ -277,21 +353,46 @@ static void json_entries(const struct report *report, struct bytes *json) {
     bytes_append_text(json, "],\n");
 }
 
-static void json_sample(const struct sample *sample, struct bytes *json) {
+/* What only some kinds of workloads tell. */
+static void json_special(const struct sample *sample, const struct workload *workload, struct bytes *json) {
+    switch (workload->kind) {
+    case WORKLOAD_TRAFFIC:
+        break;
+    case WORKLOAD_IDLE:
+        bytes_printf(json, ", \"kernel_memory\": %.6g, \"idle_cpu_us_per_s\": %.6g", sample->kernel_memory,
+                     sample->idle_cpu_us_per_s);
+        return;
+    case WORKLOAD_FILTER:
+        bytes_printf(json, ", \"plain_cost\": %.6g", sample->plain_cost);
+        return;
+    case WORKLOAD_SLOW:
+        bytes_printf(json, ", \"p99_alone_us\": %.6g", sample->p99_alone_us);
+        return;
+    case WORKLOAD_START:
+        return;
+    }
+    if (workload->is_profiled) {
+        bytes_printf(json, ", \"own_share\": %.6g, \"library_share\": %.6g, \"kernel_share\": %.6g",
+                     sample->profile.own, sample->profile.libraries, sample->profile.kernel);
+    }
+}
+
+static void json_sample(const struct sample *sample, const struct workload *workload, struct bytes *json) {
     bytes_printf(
         json,
         "{\"units_per_s\": %.9g, \"cost\": %.6g, \"generator_cost\": %.6g, \"p50_us\": %.5g, \"p99_us\": %.5g, "
-        "\"p999_us\": %.5g, \"foreign_share\": %.4g, \"idle_cpu_us_per_s\": %.6g",
+        "\"p999_us\": %.5g, \"foreign_share\": %.4g",
         sample->units_per_s, sample->cost, sample->generator_cost, sample->p50_us, sample->p99_us, sample->p999_us,
-        sample->foreign_share, sample->idle_cpu_us_per_s);
+        sample->foreign_share);
     if (sample->submissions_per_turn > 0) {
         bytes_printf(
             json,
             ", \"system_calls_per_unit\": %.6g, \"submissions_per_turn\": %.5g, \"completions_per_turn\": %.5g, "
-            "\"arms_per_million_receives\": %.5g",
+            "\"arms_per_million_receives\": %.5g, \"arms_per_million_accepts\": %.5g",
             sample->system_calls_per_unit, sample->submissions_per_turn, sample->completions_per_turn,
-            sample->arms_per_million_receives);
+            sample->arms_per_million_receives, sample->arms_per_million_accepts);
     }
+    json_special(sample, workload, json);
     bytes_append_char(json, '}');
 }
 
@@ -302,8 +403,7 @@ static void json_spread(struct bytes *json, const char *name, const struct sprea
     }
 }
 
-static void json_result(const struct report *report, const struct result *result, const struct result *base,
-                        struct bytes *json) {
+static void json_result(const struct result *result, const struct result *base, struct bytes *json) {
     bytes_append_text(json, "\n  {");
     json_pair(json, "workload", result->workload->name, ", ");
     json_pair(json, "contestant", result->contestant->name, ", ");
@@ -313,9 +413,9 @@ static void json_result(const struct report *report, const struct result *result
     json_spread(json, "ratio", &ratio);
     json_spread(json, "adjusted_ratio", &adjusted);
     struct added added;
-    if (added_find(report, result, &added)) {
+    if (added_find(result, &added)) {
         bytes_append_text(json, ", ");
-        json_pair(json, "over", added.unfiltered->contestant->name, "");
+        json_pair(json, "filter", result->contestant->filter, "");
         json_spread(json, "added", &added.cost);
         json_spread(json, "added_us_per_chunk", &added.chunk_us);
     }
@@ -326,7 +426,7 @@ static void json_result(const struct report *report, const struct result *result
     bytes_append_text(json, ",\n   \"rounds\": [");
     for (size_t i = 0; i < result->samples_count; i++) {
         bytes_append_text(json, i == 0 ? "" : ",\n              ");
-        json_sample(&result->samples[i], json);
+        json_sample(&result->samples[i], result->workload, json);
     }
     bytes_append_text(json, "]}");
 }
@@ -343,7 +443,7 @@ void report_json(const struct report *report, struct bytes *json) {
             base = result;
         }
         bytes_append_text(json, i == 0 ? "" : ",");
-        json_result(report, result, base, json);
+        json_result(result, base, json);
     }
     bytes_append_text(json, "]}\n");
 }

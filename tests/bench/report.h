@@ -41,6 +41,9 @@ struct report {
     double seconds;
 };
 
+/* Units per second, the median of its rounds; 0: it has none. */
+double result_rate(const struct result *result);
+
 void report_print_head(const struct report *report);
 /* The table of the workload that results[first] belongs to; for filters also what each adds. */
 void report_print_workload(const struct report *report, size_t first);

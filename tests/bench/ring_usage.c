@@ -50,6 +50,8 @@ struct ring_usage ring_usage_ask(const char *socket_path) {
         .completions = counter_sum(answer.data, "moonring_ring_completions_total"),
         .receives = counter_sum(answer.data, "moonring_receives_total"),
         .receives_armed = counter_sum(answer.data, "moonring_receives_armed_total"),
+        .accepts = counter_sum(answer.data, "moonring_sessions_opened_total"),
+        .accepts_armed = counter_sum(answer.data, "moonring_accepts_armed_total"),
     };
     bytes_finish(&answer);
     return usage;

@@ -13,6 +13,8 @@ struct ring_usage {
     uint64_t completions;
     uint64_t receives;       /* completions that brought bytes */
     uint64_t receives_armed; /* requests to receive */
+    uint64_t accepts;        /* sessions opened */
+    uint64_t accepts_armed;  /* requests to accept */
 };
 
 /* All 0 when it does not answer. */

@@ -15,7 +15,6 @@ enum {
     BUFFER_SIZE_MAX = 16384,
     BUFFERS_COUNT_MIN = 64,
     BUFFERS_MEMORY_MAX = 2 << 20, /* more would push everything else out of the cache */
-    DISCARD_SIZE = 1 << 20,
 };
 
 /* ---- requests */
@@ -68,9 +67,9 @@ void wire_receive_once(struct wire *wire, int fd, uint64_t tag) {
 }
 
 /* With MSG_TRUNC, TCP never touches the buffer: it may be smaller than the size says. */
-void wire_discard(struct wire *wire, int fd, uint64_t tag) {
+void wire_discard(struct wire *wire, int fd, size_t size, uint64_t tag) {
     struct io_uring_sqe *sqe = wire_sqe(wire);
-    io_uring_prep_recv(sqe, fd, wire->buffers, DISCARD_SIZE, MSG_TRUNC);
+    io_uring_prep_recv(sqe, fd, wire->buffers, size, MSG_TRUNC);
     sqe->user_data = tag;
 }
 

@@ -43,8 +43,8 @@ void wire_connect(struct wire *wire, int fd, const struct sockaddr_in *address, 
 /* Goes on until the end of the stream, or stops with ENOBUFS when all buffers are full. */
 void wire_receive(struct wire *wire, int fd, uint64_t tag);
 void wire_receive_once(struct wire *wire, int fd, uint64_t tag);
-/* Lets TCP drop what has arrived, without a copy. */
-void wire_discard(struct wire *wire, int fd, uint64_t tag);
+/* Lets TCP drop what has arrived, at most `size` bytes, without a copy. */
+void wire_discard(struct wire *wire, int fd, size_t size, uint64_t tag);
 /* All of it; the data stays where it is until the completion. */
 void wire_send(struct wire *wire, int fd, const uint8_t *data, size_t size, uint64_t tag);
 

@@ -2,8 +2,7 @@
 
 #include "base/check.h"
 
-/* What a filter adds is a small difference of two large costs: it needs more rounds to stand out. */
-enum { FILTER_ROUNDS_TIMES = 3, CHUNK_SIZE = 16384 };
+enum { CHUNK_SIZE = 16384 };
 
 #define IDLE(workload, count)                                                                                          \
     {                                                                                                                  \
@@ -25,6 +24,14 @@ enum { FILTER_ROUNDS_TIMES = 3, CHUNK_SIZE = 16384 };
     CURVE(name, "connect, exchange 64 B, close; " #listeners_count " listeners, " #servers_count " servers",           \
           .plan = {.kind = LOAD_CHURN, .sessions = 64, .message_size = 64}, .listeners = listeners_count,              \
           .servers = servers_count)
+
+/* At 5 % of the load, 99.9 % of a second's requests would leave a handful. */
+#define TAIL(workload, percent)                                                                                        \
+    {                                                                                                                  \
+        .name = workload, .title = "64 B over 64 connections, paced at " #percent " % of what the slowest reaches",    \
+        .contest = CONTEST_TAIL, .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64},                  \
+        .rounds_more = 2, .seconds_times = 2, .reach_percent = percent                                                 \
+    }
 
 /* Bulk has a window, as a network has. Without one, a sender that is faster than the proxy fills the proxy's receive
  * buffers with up to tcp_rmem[2] bytes each; then they fit the cache or not, and costs jump between two values from run
@@ -50,6 +57,10 @@ static const struct workload workloads[] = {
     {.name = "64B-9500",
      .title = "64 B request/response, 9500 connections",
      .plan = {.kind = LOAD_EXCHANGE, .sessions = 9500, .message_size = 64}},
+    {.name = "active-9500",
+     .title = "64 B, 20000 requests/s over 9500 connections, each of them in its turn",
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 9500, .message_size = 64, .requests_per_s = 20000},
+     .seconds_times = 2},
     {.name = "paced-20k",
      .title = "64 B, 20000 requests/s at even distances over 64 connections",
      .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64, .requests_per_s = 20000},
@@ -83,20 +94,50 @@ static const struct workload workloads[] = {
     IDLE("idle-1k", 1000),
     IDLE("idle-3k", 3000),
     IDLE("idle-9k", 9500),
+    {.name = "tail-reach",
+     .title = "64 B request/response, 64 connections: what each reaches; the slowest sets the load of the next ones",
+     .contest = CONTEST_TAIL,
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64},
+     .finds_reach = true},
+    TAIL("tail-5", 5),
+    TAIL("tail-20", 20),
+    TAIL("tail-50", 50),
+    TAIL("tail-80", 80),
+    {.name = "slow-readers",
+     .title = "64 B, 20000 requests/s over 32 connections, beside 32 whose clients read slowly, and without those",
+     .kind = WORKLOAD_SLOW,
+     .contest = CONTEST_SLOW,
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64, .requests_per_s = 20000, .slow_sessions = 32},
+     .rounds_more = 2},
+    {.name = "profile-64B-64",
+     .title = "64 B request/response, 64 connections: whose code takes the CPU time",
+     .contest = CONTEST_PROFILE,
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64},
+     .is_profiled = true},
+    {.name = "start",
+     .title = "from the start of the program to the first answer",
+     .kind = WORKLOAD_START,
+     .contest = CONTEST_START,
+     .plan = {.kind = LOAD_EXCHANGE, .sessions = 1, .message_size = 64},
+     .rounds_more = 7},
     {.name = "filter-64B-64",
-     .title = "Redis commands of 64 B and the same back, 64 connections",
+     .title = "Redis commands of 64 B and the same back, 64 connections, in turns with the filter and without",
+     .kind = WORKLOAD_FILTER,
      .contest = CONTEST_FILTERS,
      .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64, .messages = PATTERN_RESP},
-     .rounds_times = FILTER_ROUNDS_TIMES},
+     .rounds_more = 2,
+     .seconds_times = 2},
     {.name = "filter-bulk-16",
-     .title = "bulk one way, Redis commands of 64 KiB, 16 connections",
+     .title = "bulk one way, Redis commands of 64 KiB, 16 connections, in turns with the filter and without",
+     .kind = WORKLOAD_FILTER,
      .contest = CONTEST_FILTERS,
      .plan = {.kind = LOAD_BULK,
               .sessions = 16,
               .message_size = 65536,
               .under_way_max = 128 << 10,
               .messages = PATTERN_RESP},
-     .rounds_times = FILTER_ROUNDS_TIMES},
+     .rounds_more = 2,
+     .seconds_times = 2},
     {.name = "workers-64B-64",
      .title = "64 B request/response, 64 connections, two workers beside the generator",
      .contest = CONTEST_WORKERS,
@@ -107,9 +148,14 @@ static const struct workload workloads[] = {
      .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 64},
      .has_pauses = true},
     {.name = "ring-bulk-16",
-     .title = "bulk one way, 16 connections, io.splice: off: how the ring is used",
+     .title = "bulk one way, 16 connections: how the ring is used",
      .contest = CONTEST_RING,
      .plan = {.kind = LOAD_BULK, .sessions = 16, .message_size = 65536, .under_way_max = 128 << 10},
+     .has_pauses = true},
+    {.name = "ring-churn",
+     .title = "connect, exchange 64 B, close; 64 at a time: how the ring is used",
+     .contest = CONTEST_RING,
+     .plan = {.kind = LOAD_CHURN, .sessions = 64, .message_size = 64},
      .has_pauses = true},
     /* Against the number of connections, */
     CONNECTIONS("connections-1", 1),
@@ -155,6 +201,14 @@ const char *contest_name(enum contest contest) {
         return "proxies";
     case CONTEST_FILTERS:
         return "filters";
+    case CONTEST_TAIL:
+        return "tail";
+    case CONTEST_SLOW:
+        return "slow";
+    case CONTEST_PROFILE:
+        return "profile";
+    case CONTEST_START:
+        return "start";
     case CONTEST_WORKERS:
         return "workers";
     case CONTEST_RING:
@@ -185,6 +239,9 @@ const char *workload_cost_name(const struct workload *workload) {
     if (workload->kind == WORKLOAD_IDLE) {
         return "B/session";
     }
+    if (workload->kind == WORKLOAD_START) {
+        return "ms";
+    }
     switch (workload->plan.kind) {
     case LOAD_EXCHANGE:
         return "us/request";
@@ -204,7 +261,7 @@ double workload_cost(const struct workload *workload, double cpu_ns_per_unit) {
 double workload_chunk_us(const struct workload *workload, double cost, bool one_way) {
     switch (workload->plan.kind) {
     case LOAD_EXCHANGE:
-        return workload->kind == WORKLOAD_IDLE ? 0 : cost / (one_way ? 1 : 2);
+        return cost / (one_way ? 1 : 2);
     case LOAD_BULK:
         return cost * CHUNK_SIZE / 1e3;
     case LOAD_CHURN:

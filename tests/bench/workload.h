@@ -10,12 +10,19 @@
 enum workload_kind {
     WORKLOAD_TRAFFIC, /* CPU per unit of work */
     WORKLOAD_IDLE,    /* memory per session; `sessions` are open, each has exchanged one message */
+    WORKLOAD_FILTER,  /* the same traffic in turns with a filter and without it, in one process */
+    WORKLOAD_SLOW,    /* latency beside plan.slow_sessions whose clients read slowly, and without those */
+    WORKLOAD_START,   /* milliseconds from the program's start to the first answer */
 };
 
 /* What is compared. */
 enum contest {
     CONTEST_PROXIES, /* programs with each other, all without filters */
     CONTEST_FILTERS, /* each program with its filters and without */
+    CONTEST_TAIL,    /* latency at shares of the load that the slowest program reaches */
+    CONTEST_SLOW,    /* latency beside slow readers */
+    CONTEST_PROFILE, /* where the CPU time goes */
+    CONTEST_START,   /* how soon a program serves */
     CONTEST_WORKERS, /* programs with two workers */
     CONTEST_RING,    /* moonring's ways to use its ring */
     CONTEST_CURVES,  /* one figure against a quantity that grows */
@@ -28,12 +35,16 @@ struct workload {
     enum workload_kind kind;
     enum contest contest;
     struct load_plan plan;
-    size_t rounds_times; /* as many rounds as the others, times this; 0 is 1 */
-    bool has_pauses;     /* a proxy sleeps between its requests, unless it spins: `spins` of contestants */
-    bool only_full;      /* left out unless asked for: --full or --only */
-    bool only_named;     /* left out unless --only names it or its contest */
-    size_t listeners;    /* that the proxy has, one of which is used; 0 is 1 */
-    size_t servers;      /* that its upstream has; 0 is 1 */
+    size_t rounds_more;     /* than the others, unless those have just one */
+    size_t seconds_times;   /* as long as the others, times this; 0 is 1 */
+    unsigned reach_percent; /* paced at this share of the reach; 0: as planned */
+    bool finds_reach;       /* what its slowest program does is the reach */
+    bool is_profiled;       /* perf tells whose code takes the time */
+    bool has_pauses;        /* a proxy sleeps between its requests, unless it spins: `spins` of contestants */
+    bool only_full;         /* left out unless asked for: --full or --only */
+    bool only_named;        /* left out unless --only names it or its contest */
+    size_t listeners;       /* that the proxy has, one of which is used; 0 is 1 */
+    size_t servers;         /* that its upstream has; 0 is 1 */
 };
 
 size_t workload_count(void);
@@ -46,7 +57,7 @@ const char *contest_name(enum contest contest);
 const char *workload_rate_name(const struct workload *workload);
 /* Units per second -> what workload_rate_name says. */
 double workload_rate(const struct workload *workload, double units_per_s);
-/* What one unit costs: `us/request`, `s/GB`, `us/connection`, `B/session`. */
+/* What one unit costs: `us/request`, `s/GB`, `us/connection`, `B/session`, `ms`. */
 const char *workload_cost_name(const struct workload *workload);
 /* CPU nanoseconds per unit -> what workload_cost_name says. */
 double workload_cost(const struct workload *workload, double cpu_ns_per_unit);

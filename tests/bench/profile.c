@@ -1,0 +1,84 @@
+#include "tests/bench/profile.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool perf_find(char path[PROFILE_PATH_SIZE], struct error *error) {
+    return process_find("perf", path, PROFILE_PATH_SIZE) ||
+           error_set(error, "perf is not installed (Debian: linux-perf)");
+}
+
+bool profiler_is_there(struct error *error) {
+    char path[PROFILE_PATH_SIZE];
+    if (!perf_find(path, error)) {
+        return false;
+    }
+    FILE *file = fopen("/proc/sys/kernel/perf_event_paranoid", "re");
+    int level = 2;
+    if (file == NULL || fscanf(file, "%d", &level) != 1) {
+        level = 2;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return geteuid() == 0 || level <= 1 ||
+           error_set(error, "perf may not see the kernel: kernel.perf_event_paranoid is %d (1, or root)", level);
+}
+
+bool profiler_start(struct profiler *profiler, const struct process *process, const char *program, const char *folder,
+                    struct error *error) {
+    const char *name = strrchr(program, '/');
+    snprintf(profiler->name, sizeof profiler->name, "%s", name == NULL ? program : name + 1);
+    snprintf(profiler->file, sizeof profiler->file, "%s/perf.data", folder);
+    if (!perf_find(profiler->perf_path, error)) {
+        return false;
+    }
+    char output_path[PROFILE_PATH_SIZE + 16];
+    snprintf(output_path, sizeof output_path, "%s/perf.output", folder);
+    struct bytes pids;
+    bytes_init(&pids);
+    process_list(process, &pids);
+    const char *const arguments[] = {
+        profiler->perf_path, "record", "-q",           "-N", "-e", "cpu-clock", "-F", "4999", "-p",
+        pids.data,           "-o",     profiler->file, NULL};
+    bool started = process_start(&profiler->perf, arguments, PROFILE_CPU, output_path, error);
+    bytes_finish(&pids);
+    return started;
+}
+
+/* A line of perf: `    83.21%  [kernel.kallsyms]`. */
+static void profile_add(struct profile *profile, const char *own_name, double share, const char *name) {
+    bool is_module = strncmp(name, "ngx_", 4) == 0; /* nginx has its relaying in a library */
+    if (strcmp(name, own_name) == 0 || is_module) {
+        profile->own += share;
+    } else if (strncmp(name, "[kernel", 7) == 0) {
+        profile->kernel += share;
+    } else {
+        profile->libraries += share;
+    }
+}
+
+static bool profile_read(const struct profiler *profiler, struct profile *profile, struct error *error) {
+    struct bytes output;
+    bytes_init(&output);
+    const char *const arguments[] = {profiler->perf_path, "report", "-q", "--stdio", "--sort", "dso", "-i",
+                                     profiler->file,      NULL};
+    process_capture(arguments, &output);
+    *profile = (struct profile){0};
+    char *rest = NULL;
+    for (char *line = strtok_r(output.data, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+        double percent;
+        char name[128];
+        if (sscanf(line, " %lf%% %127s", &percent, name) == 2) {
+            profile_add(profile, profiler->name, percent / 100, name);
+        }
+    }
+    bytes_finish(&output);
+    return profile->own + profile->libraries + profile->kernel > 0 || error_set(error, "perf has recorded nothing");
+}
+
+bool profiler_stop(struct profiler *profiler, struct profile *profile, struct error *error) {
+    process_stop(&profiler->perf);
+    return profile == NULL || profile_read(profiler, profile, error);
+}
