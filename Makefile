@@ -201,7 +201,7 @@ torture: ## RELOADS=1000 reloads under load: nobody may notice, nothing may stay
 	    tests/run.sh $(BUILD)/tests/scenario-tests $(BUILD)/tests/torture-tests; result=$$?; \
 	    cat $(BUILD)/torture.txt; exit $$result
 
-bench: ## compare with HAProxy, nginx and an epoll relay: throughput, latency, CPU, memory, filters, reloads (about 18 minutes)
+bench: ## compare with HAProxy, nginx and an epoll relay: throughput, latency, CPU, memory, filters, reloads (about 19 minutes)
 	@.ci/install build bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/benchmark $(BUILD)/tests/epoll-relay
 	@mkdir -p $(FIGURES)
@@ -222,7 +222,7 @@ bench-curves: ## throughput, p99 and CPU against connections, sizes, listeners a
 	@$(MAKE) --no-print-directory bench BENCH_NAME=curves BENCH_FLAGS='--only curves $(BENCH_FLAGS)'
 
 bench-report: ## draw the figures of `make bench`, and of `make bench-curves` if there are some: tests/bench/REPORT.md
-	@python3 tests/bench/report.py tests/bench $(wildcard $(FIGURES)/bench.json $(FIGURES)/curves.json)
+	@python3 tests/bench/report.py tests/bench README.md $(wildcard $(FIGURES)/bench.json $(FIGURES)/curves.json)
 
 # ---- fuzzing ------------------------------------------------------------------------------------------------------------
 

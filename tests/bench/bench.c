@@ -40,9 +40,9 @@ struct bench {
 
 /* ---- who and what */
 
-/* It has a table of its own. */
-static bool bench_wants_reload(const struct options *options) {
-    return options->only == NULL ? options->contestants == NULL : options_names(options->only, "reload");
+/* One of those that have a table of their own. */
+static bool bench_wants(const struct options *options, const char *name) {
+    return options->only == NULL ? options->contestants == NULL : options_names(options->only, name);
 }
 
 static bool contestant_is_known(const char *name) {
@@ -57,7 +57,7 @@ static bool contestant_is_known(const char *name) {
 }
 
 static bool workload_is_known(const char *name) {
-    if (strcmp(name, "reload") == 0) {
+    if (strcmp(name, "reload") == 0 || strcmp(name, "costs") == 0) {
         return true;
     }
     for (size_t i = 0; i < workload_count(); i++) {
@@ -155,6 +155,8 @@ static void bench_list(void) {
     }
     printf("  %-15s %-8s %s\n", "reload", "",
            "turns of a worker and latencies while a large configuration is reloaded");
+    printf("  %-15s %-8s %s\n", "costs", "",
+           "of a look-up among 100,000 rules, of a source in its table; in this process");
     printf("contestants (* only with --contestants):\n");
     for (size_t i = 0; i < contestant_count(); i++) {
         const struct contestant *contestant = contestant_at(i);
@@ -299,6 +301,15 @@ static bool bench_write_json(const struct bench *bench, struct error *error) {
     return written || error_set(error, "%s: %s", bench->options.json, error_name(errno));
 }
 
+/* What is not a table of contestants: reloads, and rules. */
+static bool bench_run_rest(struct bench *bench, struct error *error) {
+    const struct options *options = &bench->options;
+    if (bench_wants(options, "costs") && !interrupt_pending()) {
+        costs_print();
+    }
+    return !bench_wants(options, "reload") || interrupt_pending() || reload_bench(options, &bench->ports, error);
+}
+
 static bool bench_run(struct bench *bench, struct error *error) {
     struct report *report = &bench->report;
     bench->results = calloc(bench->workloads_count * report->entries_count + 1, sizeof *bench->results);
@@ -318,8 +329,7 @@ static bool bench_run(struct bench *bench, struct error *error) {
     if (bench->workloads_count > 0) {
         report_print_summary(report);
     }
-    if (bench_wants_reload(&bench->options) && !interrupt_pending() &&
-        !reload_bench(&bench->options, &bench->ports, error)) {
+    if (!bench_run_rest(bench, error)) {
         return false;
     }
     return bench->options.json == NULL || bench_write_json(bench, error);
@@ -342,10 +352,6 @@ static bool bench_main(struct bench *bench, int argument_count, char **arguments
     }
     if (bench->options.help) {
         fputs(options_help(), stdout);
-        return true;
-    }
-    if (bench->options.costs) {
-        costs_print();
         return true;
     }
     if (bench->options.list) {

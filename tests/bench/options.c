@@ -23,8 +23,7 @@ const char *options_help(void) {
            "                        the others are compared with the first one that takes part\n"
            "  --full                the workloads of the full set too\n"
            "  --json FILE           writes all figures there as well\n"
-           "  --list                shows workloads and contestants\n"
-           "  --costs               only what rules and limits cost a client, in this process\n";
+           "  --list                shows workloads and contestants\n";
 }
 
 static bool parse_seconds(const char *text, double *seconds, struct error *error) {
@@ -75,9 +74,6 @@ static bool option_take(struct options *options, int option, const char *text, s
     case 'l':
         options->list = true;
         return true;
-    case 'C':
-        options->costs = true;
-        return true;
     case 'h':
         options->help = true;
         return true;
@@ -98,7 +94,6 @@ bool options_parse(struct options *options, int argument_count, char **arguments
         {"json", required_argument, NULL, 'j'},
         {"full", no_argument, NULL, 'f'},
         {"list", no_argument, NULL, 'l'},
-        {"costs", no_argument, NULL, 'C'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };

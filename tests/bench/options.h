@@ -19,7 +19,6 @@ struct options {
     double seconds; /* of each measurement */
     bool full;
     bool list;
-    bool costs;
     bool help;
 };
 

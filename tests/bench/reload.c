@@ -276,9 +276,15 @@ static bool run_with_load(struct reload_run *run, const struct contestant_progra
     return measured;
 }
 
+/* Fewer where all is to be short. */
+static size_t periods_of(const struct options *options) {
+    size_t periods = options->rounds * PERIODS_A_ROUND;
+    return options->seconds < 1 ? (size_t)((double)periods * options->seconds) + 1 : periods;
+}
+
 static bool run_case(const struct reload_case *about, const struct options *options,
                      const struct contestant_program *program, struct ports *ports, struct error *error) {
-    struct reload_run run = {.about = about, .options = options, .periods = options->rounds * PERIODS_A_ROUND};
+    struct reload_run run = {.about = about, .options = options, .periods = periods_of(options)};
     const struct load_plan plan = {.kind = LOAD_EXCHANGE,
                                    .sessions = SESSIONS,
                                    .message_size = MESSAGE_SIZE,

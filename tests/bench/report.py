@@ -1,22 +1,35 @@
 #!/usr/bin/env python3
-"""Draws the figures of the bench: report.py FOLDER FILE.json...
+"""Draws the figures of the bench: report.py FOLDER README FILE.json...
 
-Writes FOLDER/REPORT.md and, beside it, FOLDER/report/*.svg. Each JSON file is what `benchmark --json` wrote; a text file
-of the same name with .txt at its end (what the bench printed) adds the table of reloads. The files must be of one commit.
+Writes FOLDER/REPORT.md and, beside it, FOLDER/report/*.svg; puts the table of the report's head into README, between the
+two marks that say so. Each JSON file is what `benchmark --json` wrote; a text file of the same name with .txt at its end
+(what the bench printed) adds reloads and rules. The files must be of one commit.
 """
 import json
 import math
 import pathlib
+import re
 import statistics
 import sys
-from html import escape
 
-COLOURS = {'moonring': '#c0392b', 'haproxy': '#2471a3', 'nginx': '#1e8449', 'epoll': '#7d6608', 'direct': '#7f8c8d'}
-# How much less moonring is to need than each peer's best setting.
+import drawing
+
+PEERS = {'haproxy': 'HAProxy', 'nginx': 'nginx', 'epoll': 'the epoll twin'}
+BLOCK_BEGIN, BLOCK_END = '<!-- figures of tests/bench/REPORT.md -->', '<!-- end of figures -->'
+# How many times moonring's CPU (idle: memory) each peer's best setting is to need.
 TARGETS = {
     '64B-64': (1.20, 1.15, 1.04), '64B-512': (1.28, 1.25, 1.10), '64B-4096': (1.5, 1.25, 1.08),
     '4KiB-64': (1.15, 1.10, 1.03), '16KiB-64': (1.25, 1.18, 1.1), '64KiB-64': (1.15, 1.7, 1.0),
     'bulk-16': (1.5, 2.5, 1.0), 'bulk-1': (1.6, 1.35, 1.0), 'churn': (1.22, 1.14, 1.10), 'idle-9k': (6, 18, None),
+}
+WORDS = {
+    '64B-1': '64 B, 1 connection', '64B-64': '64 B, 64 connections', '64B-512': '64 B, 512 connections',
+    '64B-1024': '64 B, 1024 connections', '64B-4096': '64 B, 4096 connections', '64B-9500': '64 B, 9500 connections',
+    'active-9500': '64 B, 9500 connections, 20,000/s', 'paced-20k': '64 B, 64 connections, 20,000/s',
+    '4KiB-64': '4 KiB, 64 connections', '16KiB-64': '16 KiB, 64 connections', '64KiB-64': '64 KiB, 64 connections',
+    'bulk-1': 'bulk, 1 connection', 'bulk-16': 'bulk, 16 connections', 'flood-1': 'bulk without a window, 1 connection',
+    'flood-16': 'bulk without a window, 16 connections', 'churn': 'connect, exchange, close',
+    'idle-9k': 'memory of an idle session',
 }
 
 
@@ -31,12 +44,15 @@ class Spread:
     def __str__(self):
         return f'{number(self.median)} [{number(self.min)}..{number(self.max)}]'
 
+    def scaled(self, factor):
+        return Spread([factor * value for value in (self.min, self.median, self.max)])
+
 
 def number(value):
     if value == 0 or math.isnan(value):
         return '0' if value == 0 else '-'
     if abs(value) >= 1000:
-        return f'{value:.0f}'
+        return f'{value:,.0f}'
     return f'{value:.3g}'
 
 
@@ -45,306 +61,480 @@ def spread(result, key):
     return Spread(values) if values else None
 
 
+def paired(result, base, value):
+    """Of the one over of the other, round by round; `value` takes a round."""
+    pairs = [(value(one), value(other)) for one, other in zip(result['rounds'], base['rounds'])]
+    values = [one / other for one, other in pairs if one > 0 and other > 0]
+    return Spread(values) if values else None
+
+
+def cost(sample):
+    return sample['cost']
+
+
 def program(result):
     return result['contestant'].split('-')[0]
 
 
 def rate(result):
-    figure = spread(result, 'units_per_s')
-    return number(figure.median / 1e9) + ' GB/s' if result['cost_unit'] == 's/GB' else number(figure.median) + '/s'
-
-
-def ratios(result, base):
-    """Its cost over the other's, round by round."""
-    pairs = zip(result['rounds'], base['rounds'])
-    values = [one['cost'] / other['cost'] for one, other in pairs if one['cost'] > 0 and other['cost'] > 0]
-    return Spread(values) if values else None
+    figure = spread(result, 'units_per_s').median
+    return number(figure / 1e9) + ' GB/s' if result['cost_unit'] == 's/GB' else number(figure) + '/s'
 
 
 class Bench:
     def __init__(self, paths):
         self.runs = [json.loads(path.read_text()) for path in paths]
-        self.results = [result for run in self.runs for result in run['results']]
+        self.results = [result for run in self.runs for result in run['results'] if result['rounds']]
         self.texts = [path.with_suffix('.txt').read_text() for path in paths if path.with_suffix('.txt').exists()]
+        self.entries = {entry['name']: entry for run in self.runs for entry in run['contestants']}
 
-    def workloads(self, wanted):
-        names = dict.fromkeys(result['workload'] for result in self.results if result['rounds'])
-        return [name for name in names if wanted(name)]
+    def workloads(self, *kinds):
+        """Those of these kinds (what stands before the first dash), in the order of the bench."""
+        names = dict.fromkeys(result['workload'] for result in self.results)
+        return [name for name in names if name.split('-')[0] in kinds]
 
     def of(self, workload):
-        return [result for result in self.results if result['workload'] == workload and result['rounds']]
+        return [result for result in self.results if result['workload'] == workload]
+
+    def one(self, workload, contestant):
+        return next((result for result in self.of(workload) if result['contestant'] == contestant), None)
+
+    def contests(self):
+        names = dict.fromkeys(result['workload'] for result in self.results)
+        return [name for name in names if name in WORDS and not name.startswith('idle-')]
+
+    def best(self, workload, peer):
+        """The peer's setting that costs the least here."""
+        mine = [result for result in self.of(workload) if program(result) == peer]
+        return min(mine, key=lambda result: spread(result, 'cost').median, default=None)
+
+    def over(self, workload, peer):
+        """The cost of the peer's best setting over moonring's, or None."""
+        best, base = self.best(workload, peer), self.one(workload, 'moonring')
+        return paired(best, base, cost) if best and base else None
+
+    def version(self, peer):
+        found = next((re.search(r'\d+(\.\d+)+', entry['version']) for name, entry in self.entries.items()
+                      if name.split('-')[0] == peer and entry['version']), None)
+        return PEERS.get(peer, peer) + (f' {found.group()}' if found else '')
 
 
-def is_curve(name):
-    return name.split('-')[0] in ('connections', 'size', 'listeners', 'servers')
-
-
-def is_contest(name):
-    return not is_curve(name) and name.split('-')[0] not in ('filter', 'workers', 'ring', 'idle')
-
-
-# --- drawing -----------------------------------------------------------------------------------------------------------
-
-def svg(width, height, parts):
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-            'font-family="sans-serif" font-size="12">\n<rect width="100%" height="100%" fill="white"/>\n'
-            + '\n'.join(parts) + '\n</svg>\n')
-
-
-def text(x, y, words, anchor='start', colour='#222'):
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(words)}</text>'
-
-
-def line(x1, y1, x2, y2, colour='#bbb', width=1.0):
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"/>'
-
-
-def ratio_bars(bench, names):
-    """What each peer's best setting needs for one unit of moonring's: a bar, and its least and largest value."""
-    rows = []
-    for name in names:
-        base, *others = bench.of(name)
-        for peer in ('haproxy', 'nginx', 'epoll'):
-            best = best_of(others, peer)
-            if best and ratios(best, base):
-                rows.append((name, best['contestant'], ratios(best, base)))
-    left, top, height, width = 190, 30, 18, 760
-    largest = max([row[2].max for row in rows], default=1)
-    scale = (width - left - 70) / largest
-    parts = [text(left, 18, 'CPU (idle: memory) for the same work, moonring = 1')]
-    for index, (name, contestant, figure) in enumerate(rows):
-        y = top + index * height
-        shown = name if index == 0 or rows[index - 1][0] != name else ''
-        middle = y + height / 2
-        parts += [text(4, middle + 4, shown), text(left - 6, middle + 4, contestant, 'end'),
-                  f'<rect x="{left}" y="{y + 2}" width="{figure.median * scale:.1f}" height="{height - 4}" '
-                  f'fill="{COLOURS[contestant.split("-")[0]]}" opacity="0.75"/>',
-                  line(left + figure.min * scale, middle, left + figure.max * scale, middle, '#222', 1.5),
-                  text(left + figure.max * scale + 5, middle + 4, number(figure.median))]
-    parts.append(line(left + scale, top - 4, left + scale, top + len(rows) * height, '#c0392b', 1.5))
-    return svg(width, top + len(rows) * height + 10, parts)
-
-
-def ticks(low, high):
-    """Powers of ten around the values."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    return [10.0 ** exponent for exponent in range(first, max(last, first + 1) + 1)]
-
-
-def tick_text(value):
-    for unit, name in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
-        if value >= unit:
-            return f'{value / unit:g}{name}'
-    return f'{value:g}'
-
-
-def line_plot(title, x_name, y_name, series):
-    """series: name -> [(x, Spread)]. Both axes are logarithmic."""
-    width, height, left, right, top, bottom = 560, 340, 70, 120, 34, 48
-    points = [point for values in series.values() for point in values if point[0] > 0 and point[1].min > 0]
-    x_ticks = ticks(min(point[0] for point in points), max(point[0] for point in points))
-    y_ticks = ticks(min(point[1].min for point in points), max(point[1].max for point in points))
-
-    def place(value, ends, low, high):
-        share = (math.log10(value) - math.log10(ends[0])) / (math.log10(ends[-1]) - math.log10(ends[0]))
-        return low + share * (high - low)
-
-    def x_of(value):
-        return place(value, x_ticks, left, width - right)
-
-    def y_of(value):
-        return place(value, y_ticks, height - bottom, top)
-
-    parts = [text(left, 18, title), text((left + width - right) / 2, height - 10, x_name, 'middle'),
-             text(6, top - 6, y_name)]
-    for tick in x_ticks:
-        parts += [line(x_of(tick), top, x_of(tick), height - bottom, '#eee'),
-                  text(x_of(tick), height - bottom + 16, tick_text(tick), 'middle')]
-    for tick in y_ticks:
-        parts += [line(left, y_of(tick), width - right, y_of(tick), '#eee'),
-                  text(left - 6, y_of(tick) + 4, tick_text(tick), 'end')]
-    for index, (name, values) in enumerate(series.items()):
-        colour = COLOURS.get(name.split('-')[0], '#555')
-        path = ' '.join(f'{x_of(x):.1f},{y_of(figure.median):.1f}' for x, figure in values if figure.min > 0)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for x, figure in values:
-            if figure.min > 0:
-                parts.append(line(x_of(x), y_of(figure.min), x_of(x), y_of(figure.max), colour, 1.5))
-                parts.append(f'<circle cx="{x_of(x):.1f}" cy="{y_of(figure.median):.1f}" r="3" fill="{colour}"/>')
-        parts.append(text(width - right + 10, top + 16 * (index + 1), name, colour=colour))
-    return svg(width, height, parts)
-
-
-# --- tables ------------------------------------------------------------------------------------------------------------
+# --- text --------------------------------------------------------------------------------------------------------------
 
 def table(head, rows):
     lines = ['| ' + ' | '.join(head) + ' |', '| ' + ' | '.join('---' for _ in head) + ' |']
     return '\n'.join(lines + ['| ' + ' | '.join(str(cell) for cell in row) + ' |' for row in rows]) + '\n'
 
 
-def best_of(results, peer):
-    mine = [result for result in results if program(result) == peer]
-    return min(mine, key=lambda result: spread(result, 'cost').median, default=None)
+def cell(figure):
+    return '-' if figure is None else str(figure)
 
 
-def head(bench):
+def code(name):
+    return f'`{name}`'
+
+
+def picture(folder, name, words, content):
+    (folder / 'report').mkdir(exist_ok=True)
+    (folder / 'report' / f'{name}.svg').write_text(content)
+    return f'![{words}](report/{name}.svg)\n\n'
+
+
+# --- in short ----------------------------------------------------------------------------------------------------------
+
+def own_cost(bench, name):
+    result = bench.one(name, 'moonring')
+    return f"{number(spread(result, 'cost').median)} {result['cost_unit']}"
+
+
+def block(bench):
+    """What stands in README.md, too."""
     run = bench.runs[0]
-    rows = [('date', run['date']), ('commit', run['commit']), ('kernel', run['kernel']),
-            ('CPU', f"{run['cpus']} x {run['cpu']}"), ('congestion control', run['congestion_control']),
-            ('rounds', f"{run['rounds']} of {run['seconds']} s (three times as many for filters), alternating")]
-    known = {entry['name']: entry for one in bench.runs for entry in one['contestants']}
-    entries = [(f"`{name}`", entry['version'] or '-', entry['about']) for name, entry in known.items()]
-    notes = ''.join(run['notes'] for run in bench.runs)
-    return table(('', ''), rows) + '\n' + table(('contestant', 'version', 'settings'), entries) + '\n' + notes
+    rows = []
+    for name in bench.contests() + bench.workloads('idle')[-1:]:
+        figures = [bench.over(name, peer) for peer in PEERS]
+        if name in WORDS and bench.one(name, 'moonring') and any(figures):
+            rows.append((WORDS[name], own_cost(bench, name), *(cell(figure) for figure in figures)))
+    words = (f"CPU time (last row: memory) that others need for the same work, moonring = 1: median [least..largest] of "
+             f"{run['rounds']} paired rounds,\neach peer with its best setting for the workload, on one CPU of "
+             f"{run['cpus']} x {run['cpu']}, {run['kernel']}, commit {run['commit']}, {run['date'][:10]}.\n\n")
+    return (f'{BLOCK_BEGIN}\n' + words
+            + table(('', 'moonring', *(bench.version(peer) for peer in PEERS)), rows) + BLOCK_END + '\n')
+
+
+def readme_update(path, content):
+    old = path.read_text()
+    begin, end = old.find(BLOCK_BEGIN), old.find(BLOCK_END)
+    if begin < 0 or end < begin:
+        sys.exit(f'report.py: {path} has no place between {BLOCK_BEGIN} and {BLOCK_END}')
+    path.write_text(old[:begin] + content + old[end + len(BLOCK_END) + 1:])
+
+
+def in_short(bench, folder):
+    groups = []
+    for name in bench.contests():
+        rows = [(bench.best(name, peer)['contestant'], bench.over(name, peer)) for peer in PEERS if bench.over(name, peer)]
+        if rows:
+            groups.append((WORDS[name], rows))
+    return picture(folder, 'ratios', 'CPU for the same work', drawing.ratio_bars('CPU for the same work', groups))
+
+
+# --- goals -------------------------------------------------------------------------------------------------------------
+
+def verdict(figure, goal, at_most=False):
+    """Met is what the whole spread fulfils."""
+    if figure is None:
+        return 'not measured'
+    worst = figure.max <= goal if at_most else figure.min >= goal
+    middle = figure.median <= goal if at_most else figure.median >= goal
+    return '**met**' if worst else 'met by the median' if middle else '**missed**'
+
+
+def targets(bench):
+    rows = []
+    for name, wanted in TARGETS.items():
+        cells = []
+        for peer, goal in zip(PEERS, wanted):
+            figure = bench.over(name, peer)
+            cells.append('-' if goal is None else f'{cell(figure)}, goal {goal}: {verdict(figure, goal)}')
+        if bench.of(name):
+            rows.append((WORDS[name], *cells))
+    return table(('over', *PEERS.values()), rows)
+
+
+def one_connection(bench):
+    """Requests per second of a single connection, each proxy at its quickest."""
+    own = bench.one('64B-1', 'moonring-spin')
+    for peer, goal in (('haproxy-spin', 1.0), ('haproxy-16k', 2.7), ('nginx-16k', 2.7), ('epoll-spin', 1.0)):
+        other = bench.one('64B-1', peer)
+        if own and other:
+            figure = paired(own, other, lambda sample: sample['units_per_s'])
+            yield f'1 connection: requests/s of `moonring-spin` over {code(peer)}', figure, goal, False
+
+
+def at_most(bench, words, workload, contestant, key, goal):
+    result = bench.one(workload, contestant)
+    if result:
+        yield words, spread(result, key), goal, True
+
+
+def other_goals(bench):
+    yield from one_connection(bench)
+    spin, sleep = bench.one('paced-20k', 'moonring-spin'), bench.one('paced-20k', 'moonring')
+    if spin and sleep:
+        yield '20,000 requests/s: CPU with `io.busy_poll` over that without', paired(spin, sleep, cost), 1.05, True
+    yield from at_most(bench, 'system calls per request with `io.sqpoll`, 64 connections', 'ring-64B-64',
+                       'moonring-sqpoll', 'system_calls_per_unit', 0.15)
+    yield from at_most(bench, 'bytes of user memory for an idle session', 'idle-9k', 'moonring', 'cost', 512)
+    yield from at_most(bench, 'ms from the start to the first answer', 'start', 'moonring', 'cost', 20)
+    for result in bench.of('profile-64B-64'):
+        if result['contestant'] == 'moonring':
+            yield '% of the CPU in its own code, 64 B, 64 connections', spread(result, 'own_share').scaled(100), 12, True
+    for result in bench.of('slow-readers'):
+        if result['contestant'] == 'moonring':
+            yield 'p99 beside slow readers over that without them', slow_growth(result), 1.5, True
+    own = bench.one('filter-64B-64', 'moonring-empty')
+    if own:
+        yield 'us that an empty hook in Lua adds to a chunk', chunk(own), 0.15, True
+    for peer in ('haproxy', 'nginx'):
+        other = bench.one('filter-64B-64', f'{peer}-empty')
+        if own and other:
+            yield f'an empty filter of {PEERS[peer]} over that', least_times(other, own), 5, False
+
+
+def goals(bench):
+    rows = [(words, cell(figure), f"{'at most' if is_limit else 'at least'} {goal}", verdict(figure, goal, is_limit))
+            for words, figure, goal, is_limit in other_goals(bench)]
+    return ('A goal is met when the whole spread fulfils it.\n\n' + targets(bench) + '\n'
+            + (table(('', 'figure', 'goal', ''), rows) if rows else ''))
+
+
+# --- workload by workload ----------------------------------------------------------------------------------------------
+
+def contest_sentence(bench, name):
+    parts = []
+    for peer in PEERS:
+        figure, best = bench.over(name, peer), bench.best(name, peer)
+        if figure:
+            parts.append(f"{code(best['contestant'])} needs {number(figure.median)} times the CPU of moonring")
+    return ('; '.join(parts) + '.\n\n') if parts else ''
 
 
 def contest(bench, name):
     results = bench.of(name)
     rows = []
     for result in results:
-        figure = ratios(result, results[0])
-        rows.append((f"`{result['contestant']}`", rate(result), *(number(spread(result, key).median or math.nan) for key in
-                     ('p50_us', 'p99_us', 'p999_us')), spread(result, 'cost'),
-                     '-' if result is results[0] else figure,
+        latencies = (number(spread(result, key).median or math.nan) for key in ('p50_us', 'p99_us', 'p999_us'))
+        rows.append((code(result['contestant']), rate(result), *latencies, spread(result, 'cost'),
+                     '-' if result is results[0] else paired(result, results[0], cost),
                      f"{100 * spread(result, 'foreign_share').max:.1f}"))
     columns = ('', 'rate', 'p50 us', 'p99 us', 'p99.9 us', results[0]['cost_unit'], 'ratio', 'other %')
-    return f'### {name}\n\n' + table(columns, rows)
+    return f"### {WORDS.get(name, name)} ({code(name)})\n\n" + contest_sentence(bench, name) + table(columns, rows)
 
 
-def verdict(figure, target):
-    if target is None:
-        return '-'
-    if figure is None:
-        return 'not measured'
-    state = 'met' if figure.min > target else 'reached by the median' if figure.median >= target else 'missed'
-    return f'{figure}, target {target}: {state}'
+# --- latency -----------------------------------------------------------------------------------------------------------
+
+def p999(sample):
+    return sample['p999_us']
 
 
-def targets(bench):
-    rows = []
-    for name, wanted in TARGETS.items():
-        results = bench.of(name)
-        if not results:
-            continue
-        cells = []
-        for peer, target in zip(('haproxy', 'nginx', 'epoll'), wanted):
-            best = best_of(results[1:], peer)
-            figure = ratios(best, results[0]) if best else None
-            cells.append(verdict(figure, target) + (f" (`{best['contestant']}`)" if best else ''))
-        rows.append((name, *cells))
-    return table(('workload', 'over HAProxy\'s best', 'over nginx\' best', 'over the epoll twin'), rows)
+def tail_verdict(figure):
+    """Five paired rounds: worse is what is worse in each of them."""
+    if figure.min > 1:
+        return 'moonring is better'
+    return '**moonring is worse**' if figure.max < 1 else 'no difference beyond the spread'
+
+
+def tails(bench, folder):
+    names = [name for name in bench.workloads('tail') if name != 'tail-reach' and bench.one(name, 'moonring')]
+    series, rows, worse = {}, [], 0
+    for name in names:
+        percent, own = int(name.split('-')[1]), bench.one(name, 'moonring')
+        for result in bench.of(name):
+            series.setdefault(result['contestant'], []).append((percent, spread(result, 'p999_us')))
+            figure = None if result is own else paired(result, own, p999)
+            worse += figure is not None and figure.max < 1
+            rows.append((f'{percent} %', code(result['contestant']), rate(result), number(spread(result, 'p50_us').median),
+                         number(spread(result, 'p99_us').median), spread(result, 'p999_us'), cell(figure),
+                         tail_verdict(figure) if figure else '-'))
+    if not rows:
+        return ''
+    reach = [f"{code(result['contestant'])} {rate(result)}" for result in bench.of('tail-reach')]
+    words = ('Everybody gets the same requests at the same times, at shares of what the slowest reaches '
+             f"({', '.join(reach)}); a latency counts from when its request was due. "
+             + ('moonring\'s p99.9 is worse than nobody\'s beyond the spread.\n\n' if worse == 0 else
+                f'moonring\'s p99.9 is worse beyond the spread in {worse} of the comparisons.\n\n'))
+    plot = drawing.line_plot('p99.9 against load', '% of the load that the slowest reaches', 'us', series)
+    return words + picture(folder, 'tails', 'p99.9 against load', plot) + table(
+        ('load', '', 'rate', 'p50 us', 'p99 us', 'p99.9 us', 'its p99.9 over moonring\'s', ''), rows)
+
+
+def slow_growth(result):
+    return Spread([sample['p99_us'] / sample['p99_alone_us'] for sample in result['rounds']])
+
+
+def slow(bench):
+    rows = [(code(result['contestant']), spread(result, 'p99_alone_us'), spread(result, 'p99_us'), slow_growth(result))
+            for result in bench.of('slow-readers')]
+    return ('20,000 requests/s over 32 connections: p99 alone, and beside 32 connections whose clients leave nearly '
+            'everything unread that their servers send.\n\n'
+            + table(('', 'p99 us alone', 'p99 us beside them', 'ratio'), rows)) if rows else ''
+
+
+# --- where the CPU goes ------------------------------------------------------------------------------------------------
+
+SHARES = ('own_share', 'library_share', 'kernel_share')
+
+
+def profile(bench, folder):
+    results = bench.of('profile-64B-64')
+    if not results:
+        return ''
+    bars = [(result['contestant'], [spread(result, key).median for key in SHARES]) for result in results]
+    rows = [(code(result['contestant']), *(spread(result, key).scaled(100) for key in SHARES)) for result in results]
+    names = ('its own code', 'libraries', 'the kernel')
+    return ('64 B, 64 connections, sampled by `perf record -e cpu-clock` while it relays. What is not the proxy\'s own '
+            'code is mostly TCP, which all of them need alike.\n\n'
+            + picture(folder, 'profile', 'whose code takes the CPU', drawing.share_bars('Whose code takes the CPU', bars, names))
+            + table(('', '% in its own code', '% in libraries', '% in the kernel'), rows)
+            + '\nThe same by hand: `make bench BENCH_FLAGS=\'--only profile\'`.\n')
 
 
 def ring(bench):
     rows = []
     for result in bench.results:
-        figure = spread(result, 'submissions_per_turn')
-        if figure and not is_curve(result['workload']) and not result['workload'].startswith('filter'):
-            exchange = result['cost_unit'] == 'us/request'
-            rows.append((result['workload'], f"`{result['contestant']}`",
-                         spread(result, 'system_calls_per_unit') if exchange else '-', number(figure.median),
+        if result['workload'].startswith('ring-') and spread(result, 'submissions_per_turn'):
+            is_bulk = result['cost_unit'] == 's/GB'
+            rows.append((code(result['workload'].removeprefix('ring-')), code(result['contestant']),
+                         '-' if is_bulk else spread(result, 'system_calls_per_unit'),
+                         number(spread(result, 'submissions_per_turn').median),
                          number(spread(result, 'completions_per_turn').median),
-                         number(spread(result, 'arms_per_million_receives').median)))
-    return table(('workload', '', 'io_uring_enter for a request', 'submissions a turn', 'completions a turn',
-                  'receive requests for a million chunks'), rows)
+                         number(spread(result, 'arms_per_million_receives').median),
+                         number(spread(result, 'arms_per_million_accepts').median)))
+    return ('One `io_uring_enter` submits and reaps for all sessions that have something to do, so a request takes a '
+            'fraction of one. A multishot request goes on for many completions: how often one must be made anew, for a '
+            'million of them, stands at the right (0: it never ended; bulk flows are given room piece by piece, and '
+            'spliced ones receive nothing).\n\n'
+            + table(('workload', '', '`io_uring_enter` per request (connection)', 'submissions per turn',
+                     'completions per turn', 'receive requests per million receives',
+                     'accept requests per million accepts'), rows)) if rows else ''
+
+
+# --- memory, filters, the rest -----------------------------------------------------------------------------------------
+
+IDLE_SIZES = {'idle-1k': 1000, 'idle-3k': 3000, 'idle-9k': 9500}
+MILLION_PER_GIB = 1e6 / 2**30
 
 
 def idle(bench, folder):
-    sizes = {'idle-1k': 1000, 'idle-3k': 3000, 'idle-9k': 9500}
-    names = [name for name in sizes if bench.of(name)]
+    names = [name for name in IDLE_SIZES if bench.of(name)]
     series, rows = {}, []
-    for name in names:
-        for result in bench.of(name):
-            series.setdefault(result['contestant'], []).append((sizes[name], spread(result, 'cost')))
-    for contestant, values in series.items():
-        last = values[-1][1].median
-        rows.append((f'`{contestant}`', *(figure for _, figure in values), f'{last * 1e6 / 2**20:.0f} MiB'))
-    write(folder, 'idle.svg', line_plot('User memory of an idle session', 'sessions', 'B', series))
-    return '![idle](report/idle.svg)\n\n' + table(('B/session', *names, 'a million, at the last'), rows) + (
-        '\nResident memory that the sessions after the 500th add. Each also costs the kernel two sockets.\n')
+    for result in bench.of(names[-1]) if names else []:
+        contestant = result['contestant']
+        mine = [bench.one(name, contestant) for name in names]
+        if not all(mine):
+            continue
+        series[contestant] = [(IDLE_SIZES[one['workload']], spread(one, 'cost')) for one in mine]
+        user, kernel = (spread(result, key).median * MILLION_PER_GIB for key in ('cost', 'kernel_memory'))
+        rows.append((code(contestant), *(spread(one, 'cost') for one in mine), spread(result, 'kernel_memory'),
+                     f'{number(user)} GiB', f'{number(kernel)} GiB'))
+    if not rows:
+        return ''
+    sizes = [f'{IDLE_SIZES[name]:,} sessions' for name in names]
+    plot = drawing.line_plot('User memory of an idle session', 'sessions', 'B', series,
+                             {size: f'{size:,}' for size in IDLE_SIZES.values()})
+    return ('Resident memory of the proxy that each session after the 500th adds, and what it adds to the slabs of the '
+            'kernel: four sockets, since both peers are on this machine; with peers elsewhere it is half of that. The last '
+            'two columns are the same on paper for a million sessions.\n\n'
+            + picture(folder, 'idle', 'user memory of an idle session', plot)
+            + table(('B/session', *sizes, 'kernel, all four sockets', 'a million: user', 'a million: kernel'), rows))
+
+
+def start(bench):
+    rows = [(code(result['contestant']), spread(result, 'cost')) for result in bench.of('start')]
+    return ('From the start of the program, with the configuration of one listener, to the first answer through it.\n\n'
+            + table(('', 'ms'), rows)) if rows else ''
+
+
+def chunk(result):
+    figure = result['added_us_per_chunk']
+    return Spread([figure['min'], figure['median'], figure['max']])
+
+
+def least_times(other, own):
+    """From its least over the most of moonring's, to the other way round."""
+    theirs, mine = chunk(other), chunk(own)
+    if mine.min <= 0:
+        return None
+    return Spread([theirs.min / mine.max, theirs.median / mine.median, theirs.max / mine.min])
 
 
 def filters(bench):
-    rows = [(result['workload'], f"`{result['contestant']}`", f"`{result['over']}`", triple(result, 'added_us_per_chunk'))
-            for result in bench.results if 'added' in result and result['workload'].startswith('filter')]
-    return table(('workload', 'filter', 'over', 'us a chunk'), rows)
+    rows = []
+    for result in bench.results:
+        if 'added_us_per_chunk' not in result:
+            continue
+        rival = bench.one(result['workload'], 'moonring-' + result['filter'])
+        times = least_times(result, rival) if rival and rival is not result else None
+        rows.append((code(result['workload'].removeprefix('filter-')), code(result['contestant']), chunk(result),
+                     cell(times)))
+    return ('What a filter adds to each chunk that it sees, measured in turns of 50 ms with it and without it in one '
+            'process. The last column compares with moonring\'s filter of the same kind: the medians, and from the least '
+            'over its most to the most over its least.\n\n'
+            + table(('workload', 'filter', 'us per chunk', 'times moonring\'s'), rows)) if rows else ''
 
 
-def triple(result, key):
-    figure = result.get(key)
-    return f"{number(figure['median'])} [{number(figure['min'])}..{number(figure['max'])}]" if figure else '-'
-
-
-def curve(bench, folder, kind, x_name):
-    names = bench.workloads(lambda name: name.split('-')[0] == kind)
-    answer = []
-    for key, y_name, words in (('units_per_s', '/s', 'Rate'), ('p99_us', 'us', 'p99'), ('cost', 'us', 'CPU per unit')):
-        series = {}
-        for name in names:
-            for result in bench.of(name):
-                series.setdefault(result['contestant'], []).append((int(name.split('-')[1]), spread(result, key)))
-        if series:
-            write(folder, f'{kind}-{key}.svg', line_plot(f'{words} against {x_name}', x_name, y_name, series))
-            answer.append(f'![{words} against {x_name}](report/{kind}-{key}.svg)')
-    rows = [(name.split('-')[1], f"`{result['contestant']}`", rate(result), spread(result, 'p99_us'), spread(result, 'cost'))
-            for name in names for result in bench.of(name)]
-    return '\n'.join(answer) + '\n\n' + table((x_name, '', 'rate', 'p99 us', 'CPU us'), rows)
+def printed(bench, begin):
+    """The last table of the bench's own that begins so, up to an empty line."""
+    for words in reversed(bench.texts):
+        at = words.rfind('\n' + begin) + 1
+        if at > 0:
+            return '```\n' + words[at:].split('\n\n')[0].rstrip() + '\n```\n'
+    return ''
 
 
 def reloads(bench):
-    """The last table that the bench printed."""
-    for printed in bench.texts:
-        at = printed.find('\nreloads with ') + 1
-        if at > 0:
-            return '```\n' + printed[at:].rstrip() + '\n```\n'
-    return ''
+    body = printed(bench, 'reloads with ')
+    return ('Latencies and turns of the worker while a large configuration is read again twice a second, and without '
+            'that.\n\n' + body) if body else ''
+
+
+def rules(bench):
+    body = printed(bench, 'a look-up among ')
+    return 'What `allow`, `deny` and limits by source cost a client, in process.\n\n' + body if body else ''
+
+
+# --- curves ------------------------------------------------------------------------------------------------------------
+
+CURVES = {'connections': 'connections', 'size': 'bytes in a message', 'listeners': 'listeners', 'servers': 'servers'}
+BINARY = {1: '1', 64: '64', 1024: '1 KiB', 4096: '4 KiB', 16384: '16 KiB', 65536: '64 KiB', 262144: '256 KiB',
+          1048576: '1 MiB'}
+CURVE_KEYS = (('units_per_s', 'rate', '1/s'), ('p99_us', 'p99', 'us'), ('cost', 'CPU per unit', 'us'))
+
+
+def curve_series(bench, names, key):
+    series = {}
+    for name in names:
+        for result in bench.of(name):
+            series.setdefault(result['contestant'], []).append((int(name.split('-')[1]), spread(result, key)))
+    return series
+
+
+def curve_sentence(series, x_name):
+    parts = []
+    for contestant, points in series.items():
+        (least_x, least), (most_x, most) = (end(points, key=lambda point: point[1].median) for end in (min, max))
+        parts.append(f'{code(contestant)} {number(least.median)} us at {least_x:,}, {number(most.median)} us at {most_x:,}')
+    return f'The least and the most CPU for a unit of work, by {x_name}: ' + '; '.join(parts) + '.\n\n'
+
+
+def curve(bench, folder, kind):
+    x_name, names = CURVES[kind], bench.workloads(kind)
+    if not names:
+        return ''
+    pictures = ''
+    for key, words, y_name in CURVE_KEYS:
+        title = f'{words} against {x_name}'
+        plot = drawing.line_plot(title, x_name, y_name, curve_series(bench, names, key), BINARY if kind == 'size' else None)
+        pictures += picture(folder, f'{kind}-{key}', title, plot)
+    rows = [(f"{int(name.split('-')[1]):,}", code(result['contestant']), rate(result), spread(result, 'p99_us'),
+             spread(result, 'cost')) for name in names for result in bench.of(name)]
+    return (curve_sentence(curve_series(bench, names, 'cost'), x_name) + pictures
+            + table((x_name, '', 'rate', 'p99 us', 'CPU us'), rows))
 
 
 # --- the report --------------------------------------------------------------------------------------------------------
 
-def write(folder, name, content):
-    (folder / 'report').mkdir(exist_ok=True)
-    (folder / 'report' / name).write_text(content)
+def circumstances(bench):
+    run = bench.runs[0]
+    rows = [('date', run['date']), ('commit', run['commit']), ('kernel', run['kernel']),
+            ('CPU', f"{run['cpus']} x {run['cpu']}"), ('congestion control', run['congestion_control']),
+            ('rounds', f"{run['rounds']} of {run['seconds']} s, alternating; five where differences are small"),
+            ('where', 'proxy on CPU 1, load generator and server on CPU 0, loopback')]
+    entries = [(code(name), entry['version'] or '-', entry['about']) for name, entry in bench.entries.items()]
+    notes = ''.join(run['notes'] for run in bench.runs)
+    return table(('', ''), rows) + '\n' + table(('contestant', 'version', 'settings'), entries) + '\n' + notes
 
 
 def section(title, body):
-    return f'## {title}\n\n{body}\n' if body else ''
+    return f'## {title}\n\n{body}' if body else ''
 
 
 def report(bench, folder):
-    contests = bench.workloads(is_contest)
-    idles = bench.workloads(lambda name: name.startswith('idle-'))
-    parts = ['# What the bench has shown\n\nMade by `make bench-report` from the figures of `make bench`; README.md says how '
-             'they come about and how to read them. Each is a median [least..largest] of the rounds; a ratio is paired, round '
-             'by round, and above 1 moonring needs less.\n\n', head(bench)]
-    if contests:
-        write(folder, 'ratios.svg', ratio_bars(bench, contests + idles[-1:]))
-        parts.append(section('In short', '![ratios](report/ratios.svg)\n\n' + targets(bench)))
-        parts.append(section('Workload by workload', '\n'.join(contest(bench, name) for name in contests)))
-    if idles:
-        parts.append(section('Idle sessions', idle(bench, folder)))
-    for name in bench.workloads(lambda name: name.startswith('workers-')):
-        parts.append(section('Two workers', 'They share CPU 0 with the load generator.\n\n' + contest(bench, name)))
-    parts.append(section('How the ring is used', ring(bench)))
-    if bench.workloads(lambda name: name.startswith('filter-')):
-        parts.append(section('What a filter adds', filters(bench)))
-    parts.append(section('Reloads under load', reloads(bench)))
-    for kind, x_name in (('connections', 'connections'), ('size', 'bytes of a message'), ('listeners', 'listeners'),
-                         ('servers', 'servers')):
-        if bench.workloads(lambda name, kind=kind: name.split('-')[0] == kind):
-            parts.append(section(f'Against {x_name}', curve(bench, folder, kind, x_name)))
-    (folder / 'REPORT.md').write_text('\n'.join(part for part in parts if part))
+    contests = bench.contests()
+    parts = ['# What the bench has shown\n\nMade by `make bench-report` from the figures of `make bench` and '
+             '`make bench-curves`; README.md says how they come about. Each figure is a median [least..largest] of the '
+             'rounds. A ratio is paired, round by round; above 1, moonring needs less. The table of contestants stands at '
+             'the end.\n',
+             section('In short', block(bench) + '\n' + in_short(bench, folder)),
+             section('Goals', goals(bench)),
+             section('Workload by workload', '\n'.join(contest(bench, name) for name in contests)),
+             section('Tail latency at the same load', tails(bench, folder)),
+             section('Beside slow readers', slow(bench)),
+             section('Whose code takes the CPU', profile(bench, folder)),
+             section('How the ring is used', ring(bench)),
+             section('Idle sessions', idle(bench, folder)),
+             section('Starting', start(bench)),
+             section('What a filter adds', filters(bench)),
+             section('What rules cost', rules(bench)),
+             section('Reloads under load', reloads(bench))]
+    parts += [section('Two workers', 'They share CPU 0 with the load generator: an order, no exact figure.\n\n'
+                      + contest(bench, name)) for name in bench.workloads('workers')]
+    parts += [section(f'Against {words}', curve(bench, folder, kind)) for kind, words in CURVES.items()]
+    parts.append(section('Where and with what', circumstances(bench)))
+    (folder / 'REPORT.md').write_text('\n'.join(part.rstrip() + '\n' for part in parts if part))
 
 
 def main(words):
-    if len(words) < 3:
+    if len(words) < 4:
         sys.exit(__doc__)
-    folder, paths = pathlib.Path(words[1]), [pathlib.Path(word) for word in words[2:]]
+    folder, readme, paths = pathlib.Path(words[1]), pathlib.Path(words[2]), [pathlib.Path(word) for word in words[3:]]
     bench = Bench(paths)
     commits = {run['commit'] for run in bench.runs}
     if len(commits) > 1:
         sys.exit(f'report.py: figures of several commits do not belong together: {", ".join(sorted(commits))}')
     report(bench, folder)
+    readme_update(readme, block(bench))
     print(f'{folder}/REPORT.md')
 
 

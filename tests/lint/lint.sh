@@ -59,5 +59,16 @@ check_scripts() {
     shellcheck -f gcc "${scripts[@]}"
 }
 
-findings=$(for check in format includes shape words scripts clang; do "check_$check"; done 2>&1)
+# README.md quotes the figures of the last report, and no others.
+figures_of() {
+    awk '/^<!-- figures of /, /^<!-- end of figures -->/' "$1"
+}
+
+check_figures() {
+    local report=tests/bench/REPORT.md
+    [ ! -f "$report" ] || [ "$(figures_of README.md)" = "$(figures_of "$report")" ] ||
+        echo "README.md:$(grep -n -m1 '^<!-- figures of ' README.md | cut -d: -f1): not the figures of $report: run make bench-report"
+}
+
+findings=$(for check in format includes shape words figures scripts clang; do "check_$check"; done 2>&1)
 [ -z "$findings" ] || { echo "$findings" && exit 1; }
