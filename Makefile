@@ -60,11 +60,12 @@ SIMULATION := $(filter-out %/main.c %_test.c tests/simulate/conformance%,$(wildc
 SIMULATION_TESTS := $(wildcard tests/simulate/*_test.c) tests/simulate/conformance.c tests/support/sanitizer.c
 BENCH   := $(wildcard tests/bench/*.c)
 HOOK_BENCH := $(wildcard tests/bench/hooks/*.c)
+CHAINS  := $(wildcard tests/chains/*.c)
 EPOLL_RELAY := $(wildcard tests/bench/epoll/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all run test asan tsan simulate fuzz coverage soak torture bench bench-quick bench-curves bench-report bench-hooks fmt lint install clean distclean help FORCE
+.PHONY: all run test asan tsan simulate chains fuzz coverage soak torture bench bench-quick bench-curves bench-report bench-hooks fmt lint install clean distclean help FORCE
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
@@ -97,6 +98,10 @@ $(BUILD)/tests/simulator: $(call objects,tests/simulate/main.c $(SIMULATION))
 
 # Filters in Lua on the fake: what a hook costs. It has the world's clock for sessions, and the real one to measure.
 $(BUILD)/tests/hook-bench: $(call objects,$(HOOK_BENCH) $(SIMULATION) $(CONFIG) $(PROTOCOL) $(LUA))
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lyaml -lluajit-5.1 -lm
+
+# Filters in Lua on the fake: chains of them against a model.
+$(BUILD)/tests/chain-rounds: $(call objects,$(CHAINS) $(SIMULATION) $(CONFIG) $(PROTOCOL) $(LUA))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lyaml -lluajit-5.1 -lm
 
 $(BUILD)/tests/simulator-tests: $(call objects,$(SIMULATION_TESTS) tests/simulate/conformance_world.c $(SIMULATION))
@@ -138,8 +143,8 @@ run: ## install what is missing, build, and start moonring in front of two small
 # ---- testing ------------------------------------------------------------------------------------------------------------
 
 TESTS = $(BUILD)/tests/unit-tests $(BUILD)/tests/conformance-tests $(BUILD)/tests/simulator-tests $(BUILD)/tests/scenario-tests
-# One of the simulator's tests runs the simulator under valgrind.
-$(BUILD)/tests/simulator-tests: | $(BUILD)/tests/simulator
+# Tests of the simulator run these: the simulator under valgrind, and chains of filters.
+$(BUILD)/tests/simulator-tests: | $(BUILD)/tests/simulator $(BUILD)/tests/chain-rounds
 export MOONRING = $(BUILD)/moonring
 
 test: ## install what is missing and run every test
@@ -165,7 +170,7 @@ tsan: ## unit tests, simulator and scenarios with several workers under ThreadSa
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=tsan $(SANITIZED:%=build/tsan/%)
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=release build/release/tests/scenario-tests
 	@TEST_FILTER='$(UNDER_TSAN_UNIT)' tests/run.sh build/tsan/tests/unit-tests
-	@TEST_FILTER='*/!(*fifty_thousand*)' tests/run.sh build/tsan/tests/simulator-tests
+	@TEST_FILTER='!(chains)/!(*fifty_thousand*)' tests/run.sh build/tsan/tests/simulator-tests
 	@MOONRING=build/tsan/moonring TEST_FILTER='$(UNDER_TSAN)' tests/run.sh build/release/tests/scenario-tests
 UNDER_TSAN_UNIT = @(ring*|kernel|access_log*|server|session|flow|listener|worker|zero_copy|buffer|log|metric|meter)/*
 UNDER_TSAN = !(example*|torture|user|ssh|postgres|nginx|redis|soak|fault|kernel_refusal|reload_memory)/!(tell_of_filters_and*|hears_nothing_while_a_worker*)
@@ -176,6 +181,12 @@ SESSIONS ?= 100
 simulate: ## run the engine in a simulated world: SEED=first SEEDS=count SESSIONS=of each seed
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/simulator
 	@$(BUILD)/tests/simulator --seed $(SEED) --seeds $(SEEDS) --sessions $(SESSIONS)
+
+ROUNDS ?= 1000000
+chains: ## chains of Lua filters in random pieces against a model: SEED=first ROUNDS=1000000 (about 6 minutes)
+	@.ci/install build
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/chain-rounds
+	@$(BUILD)/tests/chain-rounds --seed $(SEED) --rounds $(ROUNDS)
 
 COVERED = moonring tests/unit-tests tests/simulator-tests tests/scenario-tests
 coverage: ## which lines the unit tests, the simulator and scenarios run, the worst file last; what of flow.c and session.c did not run

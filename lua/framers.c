@@ -21,11 +21,13 @@ static void lines_begin(struct framing *framing) {
     (void)framing;
 }
 
-/* The end of the stream ends a line, too. */
+/* The end of the stream ends a line, too. But after hold_max bytes there is no room for the one more that would tell
+ * whether it comes: such a line is too long, also where the end happens to be known already. */
 static enum parse_result lines_read(struct framing *framing, const uint8_t *bytes, uint32_t size, struct error *error) {
     const uint8_t *feed = memchr(bytes + framing->read, '\n', size - framing->read);
     framing->read = feed != NULL ? (uint64_t)(feed - bytes) + 1 : size;
-    if (framing->read > framing->see) {
+    bool is_open = feed == NULL && framing->read == framing->filter_session->filter->hold_max;
+    if (framing->read > framing->see || is_open) {
         error_set(error, "a line above %u bytes", framing->see);
         return PARSE_NO;
     }

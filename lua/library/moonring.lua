@@ -59,7 +59,7 @@ function Conn:reject(last_words) end
 ---@async
 function Conn:reset() end
 
---- No more byte hooks of this filter for one direction, or for both.
+--- No more hooks of this filter for the bytes and the end of one direction, or of both.
 ---@param direction? "from_client" | "from_server"
 function Conn:detach(direction) end
 

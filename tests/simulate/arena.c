@@ -1,11 +1,9 @@
 #include "arena.h"
 
 #include "base/check.h"
-#include "world.h"
-
 #include <stdio.h>
 
-enum { ARENA_BACKLOG = 128, ARENA_WINDOW = 256 * 1024 };
+enum { ARENA_BACKLOG = 128, ARENA_WINDOW = 256 * 1024, CONNECT_WAIT_US = 1000 };
 
 static void nobody_cares(void *holder) {
     (void)holder;
@@ -60,12 +58,12 @@ static void arena_configure(struct arena *arena, enum arena_side side) {
                                                     .tcp = {.backlog = ARENA_BACKLOG}};
 }
 
-void arena_open(struct arena *arena) {
+void arena_open(struct arena *arena, const struct world_options *options) {
     static const struct world_options kind = {
         .features = {.recv_bundle = true, .recv_limit = true, .send_vectored = true},
         .window_min = ARENA_WINDOW,
         .window_max = ARENA_WINDOW};
-    *arena = (struct arena){.world = world_create(&kind)};
+    *arena = (struct arena){.world = world_create(options != NULL ? options : &kind)};
     arena_open_upstream(arena);
 }
 
@@ -117,12 +115,16 @@ void arena_turn(struct arena *arena) {
     worker_turn(&arena->worker, 0);
 }
 
+void arena_wait(struct arena *arena, uint64_t wait_us) {
+    worker_turn(&arena->worker, wait_us);
+}
+
 void pair_open(struct arena *arena, struct pair *pair, enum arena_side side) {
     *pair = (struct pair){.server = NULL};
     connect_init(&pair->connect, arena->world, nobody_cares, NULL);
     connect_start(&pair->connect, &arena->binds[side].address);
     while (pair->server == NULL) {
-        arena_turn(arena);
+        arena_wait(arena, CONNECT_WAIT_US);
         pair->server = place_accept(&arena->place);
     }
     pair->client = pair->connect.stream;

@@ -60,7 +60,7 @@ static void measure_begin(struct measure *measure, const struct hook_cost_option
     *measure = (struct measure){.batches = (options->chunks + BATCH - 1) / BATCH, .chunk_size = options->chunk_size};
     check(options->chunk_size > 0 && options->chunk_size <= HOOK_COST_CHUNK_MAX && measure->batches > 0);
     memset(measure->chunk, 'x', sizeof(measure->chunk));
-    arena_open(&measure->arena);
+    arena_open(&measure->arena, NULL);
     arena_begin(&measure->arena, options->load(options->argument), false);
     if (options->begin != NULL) {
         options->begin(&measure->arena.worker.engine, options->argument);

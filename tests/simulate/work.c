@@ -174,7 +174,7 @@ static struct work_cost workshop_cost(const struct workshop *workshop) {
 
 static void workshop_open(struct workshop *workshop, enum work work) {
     workshop->pairs_count = 0;
-    arena_open(&workshop->arena);
+    arena_open(&workshop->arena, NULL);
     arena_begin(&workshop->arena, empty_filter(), work == WORK_SPLICE);
     arena_listen(&workshop->arena);
     if (work != WORK_SESSION) {

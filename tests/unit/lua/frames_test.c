@@ -301,6 +301,26 @@ Test(lines, have_a_longest_one, .timeout = 20) {
     expect_body_fails("a\n", "buf:lines(0)", "how much of a frame is shown");
 }
 
+/* Of the last one the end is known only when nothing more comes: there must be room to see that. */
+Test(lines, without_an_end_are_too_long_also_when_the_stream_has_ended, .timeout = 10) {
+    for (size_t more = 2; more <= 3; more++) {
+        struct viewing viewing;
+        viewing_open(&viewing);
+        viewing.filter.hold_max = 4;
+        viewing_begin(&viewing,
+                      "return { from_client = function(buf) pause() for f in buf:lines() do note(tostring(f)) "
+                      "end end }");
+        viewing_feed(&viewing, FROM_CLIENT, "a", 1);
+        viewing_feed(&viewing, FROM_CLIENT, "bcd", more);
+        viewing_end(&viewing, FROM_CLIENT);
+        viewing_wake(&viewing, FROM_CLIENT);
+        cr_expect_eq(viewing.failed, more == 3, "%s", viewing.reason);
+        cr_expect_str_eq(viewing.notes.data, more == 3 ? "" : "abc;");
+        viewing_finish(&viewing);
+        viewing_close(&viewing);
+    }
+}
+
 Test(lines, pass_unseen_after_a_break, .timeout = 10) {
     struct viewing viewing;
     viewing_open(&viewing);
