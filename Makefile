@@ -212,7 +212,7 @@ torture: ## RELOADS=1000 reloads under load: nobody may notice, nothing may stay
 	    tests/run.sh $(BUILD)/tests/scenario-tests $(BUILD)/tests/torture-tests; result=$$?; \
 	    cat $(BUILD)/torture.txt; exit $$result
 
-bench: ## compare with HAProxy, nginx and an epoll relay: throughput, latency, CPU, memory, filters, reloads (about 19 minutes)
+bench: ## compare with HAProxy, nginx and an epoll relay: throughput, latency, CPU, memory, filters, reloads (about 18 minutes)
 	@.ci/install build bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/tests/benchmark $(BUILD)/tests/epoll-relay
 	@mkdir -p $(FIGURES)
@@ -227,7 +227,7 @@ bench-hooks: ## what byte hooks in Lua add to relaying a chunk, in process, over
 	@$(BUILD)/tests/hook-bench $(CHUNKS)
 
 bench-quick: ## the same with few and short rounds: what works, and figures of a rough kind (about 3 minutes)
-	@$(MAKE) --no-print-directory bench BENCH_NAME=quick BENCH_FLAGS='--rounds 1 --seconds 0.5 $(BENCH_FLAGS)'
+	@$(MAKE) --no-print-directory bench BENCH_NAME=quick BENCH_FLAGS='--rounds 1 --seconds 0.4 $(BENCH_FLAGS)'
 
 bench-curves: ## throughput, p99 and CPU against connections, sizes, listeners and servers (about 7 minutes)
 	@$(MAKE) --no-print-directory bench BENCH_NAME=curves BENCH_FLAGS='--only curves $(BENCH_FLAGS)'

@@ -19,7 +19,7 @@ enum {
     ENTRIES_MAX = 32,
     WORKLOADS_MAX = 96,
     TRIES_MAX = 3,
-    REPEATS_SHARE = 8,
+    REPEATS_SHARE = 16,
     DESCRIPTORS_WANTED = 65536,
     EXIT_INTERRUPTED = 130
 };
@@ -131,15 +131,27 @@ static bool bench_may_profile(struct bench *bench, const struct workload *worklo
     return false;
 }
 
+/* A load that is a share of the reach needs it found first. */
+static bool options_need_reach(const struct options *options) {
+    for (size_t i = 0; options->only != NULL && i < workload_count(); i++) {
+        if (workload_at(i)->reach_percent > 0 && options_names(options->only, workload_at(i)->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void bench_choose_workloads(struct bench *bench) {
     const struct options *options = &bench->options;
+    bool needs_reach = options_need_reach(options);
     for (size_t i = 0; i < workload_count() && bench->workloads_count < WORKLOADS_MAX; i++) {
         const struct workload *workload = workload_at(i);
         bool in_contest = options->full || !workload->only_full;
         bool wanted = options->only == NULL
                           ? in_contest && !workload->only_named
                           : options_names(options->only, workload->name) ||
-                                (in_contest && options_names(options->only, contest_name(workload->contest)));
+                                (in_contest && options_names(options->only, contest_name(workload->contest))) ||
+                                (needs_reach && workload->finds_reach);
         if (wanted && (!workload->is_profiled || bench_may_profile(bench, workload))) {
             bench->workloads[bench->workloads_count++] = *workload;
         }

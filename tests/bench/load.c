@@ -71,6 +71,7 @@ struct load {
     size_t idle_first;
     size_t idle_count;
     uint64_t due_ns;
+    uint64_t stopped_ns; /* the end of the last load_run */
     /* Slow clients take turns, from load_slow_begin on. */
     uint8_t *slow_bytes; /* ours; what their servers send */
     bool has_slow_turns;
@@ -541,10 +542,13 @@ bool load_run(struct load *load, uint64_t duration_ns, struct error *error) {
     uint64_t deadline_ns = load->now_ns + duration_ns;
     if (load->state != LOAD_RUNNING) {
         load_start(load);
+    } else {
+        load->due_ns += load->now_ns - load->stopped_ns; /* nobody was late but the caller */
     }
     while (!load->failed && load->now_ns < deadline_ns) {
         load_turn(load);
     }
+    load->stopped_ns = load->now_ns;
     *error = load->error;
     return !load->failed;
 }

@@ -47,11 +47,13 @@ static void sleep_ns(uint64_t duration_ns) {
 
 /* ---- traffic */
 
-/* All 0 of one that does not tell. Asking costs it CPU time: not between two snapshots. */
-static struct ring_usage run_ask_ring(const struct contestant_run *run) {
+/* All 0 of one that does not tell. Asking costs it CPU time, and those who wait meanwhile: it is done where nothing
+ * else is compared, and not between two snapshots. */
+static struct ring_usage run_ask_ring(const struct contestant_run *run, const struct workload *workload) {
     char path[CONTESTANT_PATH_SIZE + 16];
     snprintf(path, sizeof path, "%s/admin.sock", run->folder);
-    return run->tells_ring ? ring_usage_ask(path) : (struct ring_usage){0};
+    bool is_asked = run->tells_ring && workload->contest == CONTEST_RING;
+    return is_asked ? ring_usage_ask(path) : (struct ring_usage){0};
 }
 
 static double quantile_us(const struct histogram *histogram, double share) {
@@ -119,13 +121,13 @@ static bool measure_running(const struct workload *workload, const struct contes
                             const struct contestant_run *run, double seconds, struct sample *sample,
                             struct error *error) {
     load_counts_clear(load);
-    struct ring_usage ring_begin = run_ask_ring(run);
+    struct ring_usage ring_begin = run_ask_ring(run, workload);
     struct snapshot begin = snapshot_take(run);
     if (!load_run(load, (uint64_t)(seconds * 1e9), error)) {
         return false;
     }
     struct snapshot end = snapshot_take(run);
-    struct ring_usage ring_end = run_ask_ring(run);
+    struct ring_usage ring_end = run_ask_ring(run, workload);
     if (load_counts(load)->units == 0) {
         return error_set(error, "nothing was finished in %.1f s", seconds);
     }

@@ -309,6 +309,19 @@ def tails(bench, folder):
         ('load', '', 'rate', 'p50 us', 'p99 us', 'p99.9 us', 'its p99.9 over moonring\'s', ''), rows)
 
 
+def active(bench):
+    rows = []
+    for name in ('active-9500', '64B-9500'):
+        own = bench.one(name, 'moonring')
+        for result in bench.of(name) if own else []:
+            figure = None if result is own else paired(result, own, lambda sample: sample['p99_us'])
+            rows.append((code(name), code(result['contestant']), rate(result), spread(result, 'p50_us'),
+                         spread(result, 'p99_us'), cell(figure)))
+    return ('9,500 sessions, each of which goes on exchanging 64 B: first at 20,000 requests/s, which saturates nobody, then '
+            'each as soon as it has its answer; there, a latency is mostly the queue of all the others.\n\n'
+            + table(('workload', '', 'rate', 'p50 us', 'p99 us', 'its p99 over moonring\'s'), rows)) if rows else ''
+
+
 def slow_growth(result):
     return Spread([sample['p99_us'] / sample['p99_alone_us'] for sample in result['rounds']])
 
@@ -510,6 +523,7 @@ def report(bench, folder):
              section('Goals', goals(bench)),
              section('Workload by workload', '\n'.join(contest(bench, name) for name in contests)),
              section('Tail latency at the same load', tails(bench, folder)),
+             section('9,500 active sessions', active(bench)),
              section('Beside slow readers', slow(bench)),
              section('Whose code takes the CPU', profile(bench, folder)),
              section('How the ring is used', ring(bench)),
