@@ -14,6 +14,7 @@
 #include "engine/wheel.h"
 #include "engine/zero_copy.h"
 
+struct acceptor;
 struct listener;
 struct filter_session;
 
@@ -62,12 +63,14 @@ struct engine_gauges {
     _Atomic uint64_t pipes_open;
 };
 
-/* How many may go through the sessions at a time, each at its own pace. */
+/* How many may go through the sessions at a time, each at its own pace, */
 enum { ENGINE_WALKS_MAX = 17 };
+/* and behind them those of the worker itself. */
+enum { WALK_OF_ACCEPTORS = ENGINE_WALKS_MAX, WALK_OF_SESSIONS, WALKS };
 
-/* A way through the sessions that were open when it began. */
+/* A way through the acceptors, or the sessions that were open when it began. */
 struct walk {
-    struct link *next; /* in engine->sessions; NULL: it has not begun, or is over */
+    struct link *next; /* in their list; NULL: it has not begun, or is over */
     uint64_t until_id; /* sessions from here on were opened later */
 };
 
@@ -88,8 +91,8 @@ struct engine {
     struct list released;       /* owners to release at the end of the turn */
     struct list sessions;
     uint32_t sessions_count;
-    struct walk walks[ENGINE_WALKS_MAX];
-    uint32_t walks_used; /* the first so many may have begun */
+    struct walk walks[WALKS];
+    uint32_t walks_used; /* of ENGINE_WALKS_MAX, the first so many may have begun */
     struct slab sessions_slab;
     struct slab retries_slab;
     _Atomic uint64_t *session_ids; /* the last one that was given in the process; workers share it */
@@ -106,6 +109,9 @@ struct engine {
     void (*exhausted)(struct engine *engine, int number);
     /* Called when the control thread should look at servers: connects fail, or succeed where nobody expects it. */
     void (*suspected)(struct engine *engine);
+    /* Called before a client is taken whose acceptor has settings of another epoch than this: the worker has not come
+     * to it yet (worker_adopt). */
+    void (*acceptor_lags)(struct engine *engine, struct acceptor *acceptor);
     /* Called when nobody on this worker accepts on the listening socket any more. */
     void (*acceptor_ended)(struct engine *engine, int fd);
     /* Called at the end of each turn, outside of any entry of a script: garbage may be collected. NULL: nobody. */
@@ -147,12 +153,21 @@ static inline void engine_retire(struct engine *engine, struct epoch *epoch) {
     }
 }
 
+static inline void walk_step_over(struct walk *walk, const struct link *link) {
+    walk->next = walk->next == link ? link->next : walk->next;
+}
+
 /* The session with this link goes: who would have come to it next, steps on. */
-static inline void engine_step_over(struct engine *engine, const struct link *link) {
+static inline void engine_step_over_session(struct engine *engine, const struct link *link) {
+    walk_step_over(&engine->walks[WALK_OF_SESSIONS], link);
     for (uint32_t i = 0; i < engine->walks_used; i++) {
-        struct walk *walk = &engine->walks[i];
-        walk->next = walk->next == link ? link->next : walk->next;
+        walk_step_over(&engine->walks[i], link);
     }
+}
+
+/* The same of an acceptor's. */
+static inline void engine_step_over_acceptor(struct engine *engine, const struct link *link) {
+    walk_step_over(&engine->walks[WALK_OF_ACCEPTORS], link);
 }
 
 static inline uint64_t engine_now_ms(const struct engine *engine) {

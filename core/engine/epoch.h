@@ -43,6 +43,7 @@ struct epoch {
     _Atomic uint64_t acceptors;      /* of these, the acceptors; the same holds */
     uint64_t filtered_users;         /* of these, those of listeners with filters */
     bool replaced;                   /* it has no new users, except from acceptors that end */
+    bool retired;                    /* its sessions with filters are closed */
 };
 
 /* listeners, upstreams and filter_lists must outlive it. seed: for balances; any number, different for each worker.

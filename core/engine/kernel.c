@@ -26,6 +26,12 @@ uint64_t kernel_now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
+uint64_t kernel_thread_ns(void) {
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000U + (uint64_t)used.tv_nsec;
+}
+
 uint64_t kernel_wall_ms(void) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);

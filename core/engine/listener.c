@@ -226,6 +226,14 @@ static void acceptor_pause(struct acceptor *acceptor) {
     acceptor_wait(acceptor);
 }
 
+/* Who comes from a reload on, begins with the settings of that. */
+static void acceptor_catch_up(struct acceptor *acceptor) {
+    struct engine *engine = acceptor->engine;
+    if (acceptor->settings->epoch != engine->epoch) {
+        engine->acceptor_lags(engine, acceptor);
+    }
+}
+
 /* The client's place has been counted. */
 static void acceptor_open(struct acceptor *acceptor, int fd) {
     struct listener *listener = acceptor->listener;
@@ -236,6 +244,7 @@ static void acceptor_open(struct acceptor *acceptor, int fd) {
 }
 
 static void acceptor_take(struct acceptor *acceptor, int fd) {
+    acceptor_catch_up(acceptor);
     if (acceptor->parked_count == 0 && listener_enter(acceptor->listener)) {
         acceptor_open(acceptor, fd);
         return;
@@ -249,6 +258,7 @@ static void acceptor_take(struct acceptor *acceptor, int fd) {
 }
 
 static void acceptor_open_parked(struct acceptor *acceptor) {
+    acceptor_catch_up(acceptor);
     while (acceptor->parked_count > 0 && listener_enter(acceptor->listener)) {
         int fd = acceptor->parked[acceptor->parked_first++];
         acceptor->parked_count--;
@@ -423,6 +433,7 @@ static void acceptor_release(struct owner *owner) {
     struct engine *engine = acceptor->engine;
     int fd = acceptor->fd;
     acceptor_forgo(engine, acceptor->settings);
+    engine_step_over_acceptor(engine, &acceptor->link);
     link_remove(&acceptor->link);
     free(acceptor);
     engine->acceptor_ended(engine, fd);

@@ -121,6 +121,8 @@ uint32_t ring_buffers_free(const struct ring *ring);
 
 /* Nanoseconds of the monotonic clock. */
 uint64_t kernel_now_ns(void);
+/* Processor time that the calling thread has used. A system call, unlike the one above. */
+uint64_t kernel_thread_ns(void);
 /* Milliseconds since 1970. */
 uint64_t kernel_wall_ms(void);
 uint64_t kernel_random(void);

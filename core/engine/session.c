@@ -1106,7 +1106,7 @@ static void session_release(struct owner *owner) {
     if (session->chain != NULL) {
         chain_free(session->chain);
     }
-    engine_step_over(engine, &session->link);
+    engine_step_over_session(engine, &session->link);
     link_remove(&session->link);
     engine->sessions_count--;
     slab_give(&engine->sessions_slab, session);

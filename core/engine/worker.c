@@ -17,6 +17,13 @@ enum {
     SLAB_CHUNK = 256 * 1024,
 };
 
+/* What a turn does at most of work that may be about every listener or every session: so the traffic waits for less
+ * than half a millisecond, and the rest is done in the next turns. */
+enum {
+    VISITS_A_TURN = 512, /* to acceptors, and to sessions, */
+    ACTS_A_TURN = 16,    /* of which so many have to do something: to close a session costs some 25 us */
+};
+
 static void worker_event_done(struct op *op, const struct completion *completion);
 static void worker_session_ended(struct engine *engine, struct listener *listener);
 static void worker_acceptor_ended(struct engine *engine, int fd);
@@ -24,7 +31,7 @@ static void worker_suspected(struct engine *engine);
 static void worker_exhausted(struct engine *engine, int number);
 static void worker_filters_over(struct engine *engine, struct epoch *epoch);
 static void worker_epoch_over(struct engine *engine, struct epoch *epoch);
-static void worker_resume_acceptors(struct worker *worker);
+static void worker_acceptor_lags(struct engine *engine, struct acceptor *acceptor);
 
 /* --- making one ------------------------------------------------------------------------------------------------- */
 
@@ -54,6 +61,7 @@ static void engine_init(struct engine *engine, const struct worker_options *opti
                               .epoch_over = worker_epoch_over,
                               .suspected = worker_suspected,
                               .exhausted = worker_exhausted,
+                              .acceptor_lags = worker_acceptor_lags,
                               .acceptor_ended = worker_acceptor_ended};
     wheel_init(&engine->wheel, engine_now_ms(engine));
     splices_init(&engine->splices, PIPES_MAX);
@@ -122,6 +130,72 @@ void worker_finish(struct worker *worker) {
     kernel_close(worker->event_fd);
 }
 
+/* --- walks ------------------------------------------------------------------------------------------------------ */
+
+static void walk_begin(struct walk *walk, const struct list *list) {
+    walk->next = list->head.next;
+}
+
+/* NULL: it is over. */
+static struct link *walk_next(struct walk *walk, const struct list *list) {
+    struct link *link = walk->next == &list->head ? NULL : walk->next;
+    walk->next = link == NULL ? NULL : link->next;
+    return link;
+}
+
+/* Sessions stand in the order of their numbers. */
+static void sessions_walk_begin(struct engine *engine, struct walk *walk) {
+    walk_begin(walk, &engine->sessions);
+    walk->until_id = engine->last_session_id + 1;
+}
+
+static struct session *sessions_walk_next(struct engine *engine, struct walk *walk) {
+    struct link *link = walk_next(walk, &engine->sessions);
+    struct session *session = link == NULL ? NULL : container_of(link, struct session, link);
+    if (session != NULL && session->id >= walk->until_id) {
+        walk->next = NULL;
+        return NULL;
+    }
+    return session;
+}
+
+void worker_walk_begin(struct worker *worker, uint32_t number) {
+    struct engine *engine = &worker->engine;
+    check(number < ENGINE_WALKS_MAX);
+    sessions_walk_begin(engine, &engine->walks[number]);
+    engine->walks_used = number < engine->walks_used ? engine->walks_used : number + 1;
+}
+
+struct session *worker_walk_next(struct worker *worker, uint32_t number) {
+    return sessions_walk_next(&worker->engine, &worker->engine.walks[number]);
+}
+
+/* --- minding ---------------------------------------------------------------------------------------------------- */
+
+/* Every acceptor is looked at, soon: it may have to accept again, to go over to another epoch, or to stop. */
+static void worker_mind_acceptors(struct worker *worker) {
+    struct walk *walk = &worker->engine.walks[WALK_OF_ACCEPTORS];
+    worker->acceptors_again = walk->next != NULL;
+    if (walk->next == NULL) {
+        walk_begin(walk, &worker->acceptors);
+    }
+}
+
+/* The same, from the first one on, wherever we are. */
+static void worker_mind_acceptors_anew(struct worker *worker) {
+    worker->acceptors_again = false;
+    walk_begin(&worker->engine.walks[WALK_OF_ACCEPTORS], &worker->acceptors);
+}
+
+/* Every session is looked at, soon: it may have to end. */
+static void worker_mind_sessions(struct worker *worker) {
+    struct walk *walk = &worker->engine.walks[WALK_OF_SESSIONS];
+    worker->sessions_again = walk->next != NULL;
+    if (walk->next == NULL) {
+        sessions_walk_begin(&worker->engine, walk);
+    }
+}
+
 /* --- acceptors -------------------------------------------------------------------------------------------------- */
 
 static void worker_begin_to_accept(struct worker *worker, struct acceptor *acceptor, struct listener *listener,
@@ -144,59 +218,51 @@ static int compare_sockets(const void *a, const void *b) {
     return (left->fd > right->fd) - (left->fd < right->fd);
 }
 
-/* Sockets that stay: their next client begins in the new epoch. The others are left. */
-static void worker_adopt_acceptors(struct worker *worker, const struct worker_socket *sockets, size_t count) {
-    const struct epoch *epoch = worker->engine.epoch;
-    list_for_each (link, &worker->acceptors) {
-        struct acceptor *acceptor = container_of(link, struct acceptor, link);
-        const struct worker_socket wanted = {.fd = acceptor->fd};
-        const struct worker_socket *socket =
-            count == 0 ? NULL : bsearch(&wanted, sockets, count, sizeof *sockets, compare_sockets);
-        if (acceptor_is_ending(acceptor)) {
-            continue; /* it was left before; perhaps it is to be accepted on again, by another acceptor */
-        }
-        if (socket == NULL || socket->listener == NULL) {
-            acceptor_leave(acceptor, socket != NULL);
-        } else {
-            acceptor_adopt(acceptor, socket->listener, &epoch->settings[socket->index]);
+/* NULL: the worker has nothing to do with it. */
+static const struct worker_socket *worker_find_socket(const struct worker *worker, int fd) {
+    const struct adoption *adoption = &worker->adoption;
+    const struct worker_socket wanted = {.fd = fd};
+    return adoption->sockets_count == 0 ? NULL
+                                        : bsearch(&wanted, adoption->sockets, adoption->sockets_count,
+                                                  sizeof *adoption->sockets, compare_sockets);
+}
+
+/* A socket that stays: its next client begins in the new epoch. The others are left. */
+static void worker_adopt_acceptor(struct worker *worker, struct acceptor *acceptor) {
+    const struct worker_socket *socket = worker_find_socket(worker, acceptor->fd);
+    if (acceptor_is_ending(acceptor)) {
+        return; /* it was left before; perhaps it is to be accepted on again, by another acceptor */
+    }
+    if (socket == NULL || socket->listener == NULL) {
+        acceptor_leave(acceptor, socket != NULL);
+    } else {
+        acceptor_adopt(acceptor, socket->listener, &worker->engine.epoch->settings[socket->index]);
+    }
+}
+
+/* Its client is here before we are. One that is to be left, is left later. */
+static void worker_acceptor_lags(struct engine *engine, struct acceptor *acceptor) {
+    struct worker *worker = container_of(engine, struct worker, engine);
+    if (worker->adoption.goes_on) {
+        const struct worker_socket *socket = worker_find_socket(worker, acceptor->fd);
+        if (socket != NULL && socket->listener != NULL) {
+            worker_adopt_acceptor(worker, acceptor);
         }
     }
 }
 
-static void worker_adopt_new_sockets(struct worker *worker, const struct worker_socket *sockets, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        const struct worker_socket *socket = &sockets[i];
-        if (socket->acceptor != NULL) {
-            worker_begin_to_accept(worker, socket->acceptor, socket->listener, socket->index, socket->fd);
-        }
+/* False: it is none. */
+static bool worker_adopt_new_socket(struct worker *worker, const struct worker_socket *socket) {
+    if (socket->acceptor != NULL) {
+        worker_begin_to_accept(worker, socket->acceptor, socket->listener, socket->index, socket->fd);
     }
-}
-
-void worker_adopt(struct worker *worker, struct epoch *epoch, const struct worker_socket *sockets, size_t count) {
-    struct epoch *before = worker->engine.epoch;
-    check(!worker->stopping);
-    worker->engine.epoch = epoch;
-    worker_adopt_acceptors(worker, sockets, count);
-    worker_adopt_new_sockets(worker, sockets, count);
-    if (before != NULL && before != epoch) {
-        engine_retire(&worker->engine, before);
-    }
-    worker_resume_acceptors(worker); /* a limit may be higher now */
-}
-
-static void worker_resume_acceptors(struct worker *worker) {
-    list_for_each (link, &worker->acceptors) {
-        struct acceptor *acceptor = container_of(link, struct acceptor, link);
-        if (acceptor_is_waiting(acceptor)) {
-            acceptor_resume(acceptor);
-        }
-    }
+    return socket->acceptor != NULL;
 }
 
 static void worker_session_ended(struct engine *engine, struct listener *listener) {
     struct worker *worker = container_of(engine, struct worker, engine);
     if (listener_leave(listener)) {
-        worker_resume_acceptors(worker);
+        worker_mind_acceptors(worker);
         worker->options.room(worker->options.argument, worker);
     }
 }
@@ -244,7 +310,7 @@ void worker_post(struct worker *worker, struct message *message) {
 static void worker_run_resume(struct worker *worker, struct message *message) {
     (void)message;
     atomic_store(&worker->resume_posted, false);
-    worker_resume_acceptors(worker);
+    worker_mind_acceptors(worker);
 }
 
 void worker_post_resume(struct worker *worker) {
@@ -272,9 +338,7 @@ void worker_post_look(struct worker *worker) {
 static void worker_run_servers(struct worker *worker, struct message *message) {
     (void)message;
     atomic_store(&worker->servers_posted, false);
-    list_for_each (link, &worker->engine.sessions) {
-        session_mind_server(container_of(link, struct session, link));
-    }
+    worker_mind_sessions(worker);
 }
 
 void worker_post_servers(struct worker *worker) {
@@ -304,31 +368,21 @@ static void worker_event_done(struct op *op, const struct completion *completion
 
 /* --- stopping --------------------------------------------------------------------------------------------------- */
 
-void worker_stop(struct worker *worker) {
-    worker->stopping = true;
-    list_for_each (link, &worker->acceptors) {
-        acceptor_stop(container_of(link, struct acceptor, link));
-    }
-}
-
 void worker_close_sessions(struct worker *worker) {
     worker->closing = true;
-    list_for_each (link, &worker->engine.sessions) {
-        session_close(container_of(link, struct session, link), CLOSE_SHUTDOWN);
-    }
+    worker_mind_sessions(worker);
 }
 
-void worker_close_filtered(struct worker *worker, const struct epoch *epoch, enum close_reason reason) {
-    list_for_each (link, &worker->engine.sessions) {
-        struct session *session = container_of(link, struct session, link);
-        if (session->settings->epoch == epoch && session->chain != NULL && session->chain->count > 0) {
-            session_close(session, reason);
-        }
-    }
+void worker_retire(struct worker *worker, struct epoch *epoch) {
+    epoch->retired = true;
+    worker_mind_sessions(worker);
 }
 
 static void worker_end_if_idle(struct worker *worker) {
     if (!worker->stopping || worker->ended || !list_is_empty(&worker->acceptors) || worker->engine.sessions_count > 0) {
+        return;
+    }
+    if (worker->adoption.goes_on) {
         return;
     }
     if (!list_is_empty(&worker->engine.zero_copies.open) && !worker->closing) {
@@ -338,6 +392,132 @@ static void worker_end_if_idle(struct worker *worker) {
     if (worker->event_op.in_flight) {
         ring_cancel(worker->engine.ring, &worker->event_op);
     }
+}
+
+/* --- minding, the portion of a turn ----------------------------------------------------------------------------- */
+
+static uint32_t worker_acts_a_turn(const struct worker *worker) {
+    return worker->options.acts_a_turn != 0 ? worker->options.acts_a_turn : ACTS_A_TURN;
+}
+
+/* False: there was nothing to do. */
+static bool worker_mind_acceptor(struct worker *worker, struct acceptor *acceptor) {
+    if (worker->stopping) {
+        acceptor_stop(acceptor);
+        return true;
+    }
+    if (worker->adoption.goes_on) {
+        worker_adopt_acceptor(worker, acceptor);
+    }
+    bool waits = acceptor_is_waiting(acceptor);
+    if (waits) {
+        acceptor_resume(acceptor); /* there may be room now, or a higher limit */
+    }
+    return waits || worker->adoption.goes_on;
+}
+
+/* Returns how many acts are left. */
+static uint32_t worker_visit_acceptors(struct worker *worker, uint32_t acts) {
+    struct walk *walk = &worker->engine.walks[WALK_OF_ACCEPTORS];
+    for (int visits = 0; visits < VISITS_A_TURN && acts > 0; visits++) {
+        struct link *link = walk_next(walk, &worker->acceptors);
+        if (link == NULL) {
+            break;
+        }
+        acts -= worker_mind_acceptor(worker, container_of(link, struct acceptor, link));
+    }
+    return acts;
+}
+
+/* Once all that were there have been visited. */
+static void worker_go_on_to_adopt(struct worker *worker, uint32_t acts) {
+    struct adoption *adoption = &worker->adoption;
+    for (; acts > 0 && adoption->begun < adoption->sockets_count; adoption->begun++) {
+        acts -= worker_adopt_new_socket(worker, &adoption->sockets[adoption->begun]);
+    }
+    if (adoption->begun == adoption->sockets_count) {
+        adoption->goes_on = false;
+        worker->acceptors_again = worker->acceptors_again || worker->stopping; /* the new ones stop, too */
+        worker->options.adopted(worker->options.argument, worker);
+    }
+}
+
+static void worker_go_on_with_acceptors(struct worker *worker) {
+    const struct walk *walk = &worker->engine.walks[WALK_OF_ACCEPTORS];
+    struct adoption *adoption = &worker->adoption;
+    uint32_t acts = worker_visit_acceptors(worker, worker_acts_a_turn(worker));
+    adoption->visited = adoption->visited || walk->next == NULL;
+    if (adoption->goes_on && adoption->visited) {
+        worker_go_on_to_adopt(worker, acts);
+    }
+    if (walk->next == NULL && worker->acceptors_again) {
+        worker_mind_acceptors_anew(worker);
+    }
+}
+
+/* The first portion at once: mostly that is all. */
+static void worker_begin_with_acceptors(struct worker *worker) {
+    worker_mind_acceptors_anew(worker);
+    worker_go_on_with_acceptors(worker);
+}
+
+void worker_adopt(struct worker *worker, struct epoch *epoch, const struct worker_socket *sockets, size_t count) {
+    struct epoch *before = worker->engine.epoch;
+    check(!worker->stopping);
+    check(!worker->adoption.goes_on);
+    worker->engine.epoch = epoch;
+    worker->adoption = (struct adoption){.sockets = sockets, .sockets_count = count, .goes_on = true};
+    if (before != NULL && before != epoch) {
+        engine_retire(&worker->engine, before);
+    }
+    worker_begin_with_acceptors(worker);
+}
+
+void worker_stop(struct worker *worker) {
+    worker->stopping = true;
+    worker_begin_with_acceptors(worker);
+}
+
+/* Ends it if there is a reason to. False: there is none. */
+static bool worker_mind_session(const struct worker *worker, struct session *session) {
+    if (session->state == SESSION_CLOSING) {
+        return false;
+    }
+    if (worker->closing) {
+        session_close(session, CLOSE_SHUTDOWN);
+    } else if (session->settings->epoch->retired && session->chain != NULL && session->chain->count > 0) {
+        session_close(session, CLOSE_RETIRED);
+    } else {
+        session_mind_server(session);
+    }
+    return session->state == SESSION_CLOSING;
+}
+
+static void worker_go_on_with_sessions(struct worker *worker) {
+    struct walk *walk = &worker->engine.walks[WALK_OF_SESSIONS];
+    uint32_t acts = worker_acts_a_turn(worker);
+    for (int visits = 0; visits < VISITS_A_TURN && acts > 0; visits++) {
+        struct session *session = sessions_walk_next(&worker->engine, walk);
+        if (session == NULL) {
+            break;
+        }
+        acts -= worker_mind_session(worker, session);
+    }
+    if (walk->next == NULL && worker->sessions_again) {
+        worker_mind_sessions(worker);
+    }
+}
+
+static void worker_go_on(struct worker *worker) {
+    worker_go_on_with_acceptors(worker);
+    worker_go_on_with_sessions(worker);
+}
+
+/* There is more to do than the last turn did. */
+static bool worker_goes_on(const struct worker *worker) {
+    const struct engine *engine = &worker->engine;
+    return engine->walks[WALK_OF_ACCEPTORS].next != NULL || engine->walks[WALK_OF_SESSIONS].next != NULL ||
+           worker->adoption.goes_on;
 }
 
 /* --- turning ---------------------------------------------------------------------------------------------------- */
@@ -351,7 +531,7 @@ static bool worker_has_buffers_to_share(const struct engine *engine) {
 static uint64_t worker_wait_us(const struct worker *worker, uint64_t max_wait_us) {
     const struct engine *engine = &worker->engine;
     bool has_left_over = !list_is_empty(&engine->closed_chains) || !list_is_empty(&engine->released);
-    if (has_left_over || worker_has_buffers_to_share(engine)) {
+    if (has_left_over || worker_goes_on(worker) || worker_has_buffers_to_share(engine)) {
         return 0; /* (what ran at the end of the last turn has closed sessions) */
     }
     uint64_t wait_ms = wheel_wait_ms(&engine->wheel);
@@ -393,11 +573,12 @@ void worker_turn(struct worker *worker, uint64_t max_wait_us) {
     worker_share_buffers(engine);
     chains_close(engine);
     owners_release(&engine->released);
+    worker_go_on(worker); /* now: who waits for room has been told of it */
     worker_show(engine);
     if (engine->turn_ended != NULL) {
         engine->turn_ended(engine->turn_ended_argument);
     }
-    turns_add(&engine->turns, kernel_now_ns() / 1000 - engine->now_us);
+    turns_end(&engine->turns, engine->now_us);
 }
 
 void worker_run(struct worker *worker) {
@@ -405,29 +586,4 @@ void worker_run(struct worker *worker) {
         worker_turn(worker, UINT64_MAX);
     }
     worker->options.stopped(worker->options.argument, worker);
-}
-
-/* --- walks ------------------------------------------------------------------------------------------------------ */
-
-void worker_walk_begin(struct worker *worker, uint32_t number) {
-    struct engine *engine = &worker->engine;
-    check(number < ENGINE_WALKS_MAX);
-    engine->walks[number] = (struct walk){.next = engine->sessions.head.next, .until_id = engine->last_session_id + 1};
-    engine->walks_used = number < engine->walks_used ? engine->walks_used : number + 1;
-}
-
-/* Sessions stand in the order of their numbers. */
-struct session *worker_walk_next(struct worker *worker, uint32_t number) {
-    struct engine *engine = &worker->engine;
-    struct walk *walk = &engine->walks[number];
-    if (walk->next == NULL) {
-        return NULL;
-    }
-    struct session *session = container_of(walk->next, struct session, link);
-    if (walk->next == &engine->sessions.head || session->id >= walk->until_id) {
-        walk->next = NULL;
-        return NULL;
-    }
-    walk->next = walk->next->next;
-    return session;
 }

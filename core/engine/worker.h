@@ -39,11 +39,31 @@ struct worker_options {
     /* The filters of an epoch that was replaced are used no more; and nothing of the epoch is: */
     void (*filters_over)(void *argument, struct worker *worker, struct epoch *epoch);
     void (*epoch_over)(void *argument, struct worker *worker, struct epoch *epoch);
+    /* All that worker_adopt was told to do is done: */
+    void (*adopted)(void *argument, struct worker *worker);
     /* Somebody should look at servers (outlier.h): */
     void (*suspected)(void *argument);
     /* Nothing is left; worker_run returns next: */
     void (*stopped)(void *argument, struct worker *worker);
     void *argument;
+    uint32_t acts_a_turn; /* for tests: of minding acceptors and sessions in one turn; 0: as is good for the traffic */
+};
+
+/* A listening socket, and what this worker has to do with it in a new epoch. */
+struct worker_socket {
+    int fd;
+    struct listener *listener; /* whose clients come; NULL: another worker accepts on it from now on */
+    size_t index;              /* of the listener's settings */
+    struct acceptor *acceptor; /* from acceptor_make, the worker's then; NULL: it accepts on the socket already */
+};
+
+/* An epoch is taken over, some acceptors in each turn. */
+struct adoption {
+    const struct worker_socket *sockets; /* the caller's */
+    size_t sockets_count;
+    size_t begun; /* so many of them were looked at for being new */
+    bool visited; /* the acceptors that there were have gone over */
+    bool goes_on;
 };
 
 struct worker {
@@ -62,9 +82,12 @@ struct worker {
     atomic_bool look_posted;
     struct message servers_message;
     atomic_bool servers_posted;
-    bool stopping; /* accepts no more */
-    bool closing;  /* closes every session, also those that still come out of the accept queues */
-    bool ended;    /* nothing is left: the loop ends */
+    struct adoption adoption;
+    bool acceptors_again; /* they are minded once more, since something has changed meanwhile; */
+    bool sessions_again;  /* and so are the sessions */
+    bool stopping;        /* accepts no more */
+    bool closing;         /* closes every session, also those that still come out of the accept queues */
+    bool ended;           /* nothing is left: the loop ends */
 };
 
 /* Makes the ring and everything else, on the thread that will run the worker. */
@@ -76,16 +99,10 @@ void worker_finish(struct worker *worker);
  * worker's thread. False when memory is short. */
 bool worker_accept(struct worker *worker, struct listener *listener, size_t index, int fd);
 
-/* A listening socket, and what this worker has to do with it in a new epoch. */
-struct worker_socket {
-    int fd;
-    struct listener *listener; /* whose clients come; NULL: another worker accepts on it from now on */
-    size_t index;              /* of the listener's settings */
-    struct acceptor *acceptor; /* from acceptor_make, the worker's then; NULL: it accepts on the socket already */
-};
 /* From now on sessions begin in that epoch, or, if it is NULL, none does. Sockets that are not among these (sorted by
- * fd) are left when nobody waits on them any more, new ones are accepted on, all others go on without a gap. Cannot
- * fail. On the worker's thread. */
+ * fd) are left when nobody waits on them any more, new ones are accepted on, all others go on without a gap: some of
+ * them in each of the next turns, until options.adopted is called. So long `sockets` has to stay. Cannot fail. On the
+ * worker's thread. */
 void worker_adopt(struct worker *worker, struct epoch *epoch, const struct worker_socket *sockets, size_t count);
 
 /* Turns until the worker has ended. */
@@ -104,12 +121,12 @@ void worker_post_look(struct worker *worker);
 void worker_post_servers(struct worker *worker);
 
 /* On the worker's thread (from messages): */
-/* Stops accepting; ends when the last session has. */
+/* Stops accepting, on some sockets in each turn; ends when the last session has. */
 void worker_stop(struct worker *worker);
-/* Closes every session now. */
+/* Closes every session, some in each turn. */
 void worker_close_sessions(struct worker *worker);
-/* Closes those that began in the epoch and have filters. */
-void worker_close_filtered(struct worker *worker, const struct epoch *epoch, enum close_reason reason);
+/* Closes those that began in the epoch and have filters, in the same way (CLOSE_RETIRED). */
+void worker_retire(struct worker *worker, struct epoch *epoch);
 /* A walk through the sessions that are open now, the oldest first, in as many turns as one likes: sessions may come and
  * go meanwhile. `number`: below ENGINE_WALKS_MAX; one that has begun already begins again. */
 void worker_walk_begin(struct worker *worker, uint32_t number);

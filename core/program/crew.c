@@ -31,6 +31,11 @@ static void crew_unlock_places(struct crew *crew) {
     pthread_mutex_unlock(crew->options.view_lock);
 }
 
+static void member_answer(struct crew_member *member) {
+    atomic_store(&member->busy, false);
+    sem_post(&member->crew->answers);
+}
+
 /* --- what workers call ------------------------------------------------------------------------------------------ */
 
 static void crew_room(void *argument, struct worker *worker) {
@@ -73,6 +78,11 @@ static void crew_epoch_over(void *argument, struct worker *worker, struct epoch 
     kernel_event_signal(crew->event_fd);
 }
 
+static void crew_adopted(void *argument, struct worker *worker) {
+    (void)argument;
+    member_answer(container_of(worker, struct crew_member, worker));
+}
+
 static void crew_suspected(void *argument) {
     struct crew *crew = argument;
     if (!atomic_exchange(&crew->suspected, true)) {
@@ -100,6 +110,7 @@ static bool member_init_worker(struct crew_member *member) {
                                            .socket_done = crew_socket_done,
                                            .filters_over = crew_filters_over,
                                            .epoch_over = crew_epoch_over,
+                                           .adopted = crew_adopted,
                                            .suspected = crew_suspected,
                                            .stopped = crew_stopped,
                                            .argument = crew};
@@ -120,7 +131,7 @@ static bool member_make(struct crew_member *member) {
     return true;
 }
 
-/* The next filters begin before the first session can enter them. */
+/* The next filters begin before the first session can enter them. crew_adopted is the answer. */
 static void member_adopt(struct crew_member *member) {
     struct generation *before = member->generation;
     struct generation *next = member->next;
@@ -135,11 +146,6 @@ static void member_adopt(struct crew_member *member) {
     worker_adopt(&member->worker, epoch, member->sockets, member->sockets_count);
 }
 
-static void member_answer(struct crew_member *member) {
-    atomic_store(&member->busy, false);
-    sem_post(&member->crew->answers);
-}
-
 static void member_work(struct crew_member *member) {
     if (member->dismissed) {
         worker_stop(&member->worker);
@@ -147,7 +153,6 @@ static void member_work(struct crew_member *member) {
         return;
     }
     member_adopt(member);
-    member_answer(member);
     worker_run(&member->worker);
     struct generation *generation = member->generation;
     if (generation != NULL && generation->parts[member->number].scripts != NULL) {
@@ -368,8 +373,9 @@ void crew_tend(struct crew *crew) {
 static void message_task(struct worker *worker, struct message *message) {
     struct crew_member *member = container_of(message, struct crew_member, task_message);
     (void)worker;
-    member->task(member, member->argument);
-    member_answer(member);
+    if (member->task(member, member->argument)) {
+        member_answer(member);
+    }
 }
 
 static void message_pulse(struct worker *worker, struct message *message) {
@@ -449,9 +455,10 @@ static bool crew_wait_for_all_at_most(struct crew *crew, uint32_t wait_ms, struc
     return busy == NULL || error_set(error, "worker %u did not answer within %u ms", busy->number, wait_ms);
 }
 
-static void task_nothing(struct crew_member *member, const void *argument) {
+static bool task_nothing(struct crew_member *member, const void *argument) {
     (void)member;
     (void)argument;
+    return true;
 }
 
 bool crew_answers(struct crew *crew, uint32_t wait_ms, struct error *error) {
@@ -460,12 +467,13 @@ bool crew_answers(struct crew *crew, uint32_t wait_ms, struct error *error) {
 }
 
 /* Into the member's own: it may be late. */
-static void task_describe_filters(struct crew_member *member, const void *argument) {
+static bool task_describe_filters(struct crew_member *member, const void *argument) {
     (void)argument;
     bytes_clear(&member->filters);
     if (member->generation != NULL) {
         generation_describe_filters(member->generation, member->number, &member->filters);
     }
+    return true;
 }
 
 void crew_describe_filters(struct crew *crew, uint32_t wait_ms, struct bytes *out) {
@@ -481,9 +489,10 @@ void crew_describe_filters(struct crew *crew, uint32_t wait_ms, struct bytes *ou
     }
 }
 
-static void task_look(struct crew_member *member, const void *argument) {
+static bool task_look(struct crew_member *member, const void *argument) {
     (void)argument;
     look_run(&member->look, &member->worker, &member->portion);
+    return true;
 }
 
 /* The other's memory is used again for its next portion. */
@@ -526,12 +535,13 @@ struct worker_numbers crew_numbers(const struct crew *crew, uint32_t place) {
     return numbers;
 }
 
-static void task_close(struct crew_member *member, const void *argument) {
+static bool task_close(struct crew_member *member, const void *argument) {
     const struct generation *generation = argument;
     bool is_in_it = member->number < generation->workers && !atomic_load(&generation->parts[member->number].left);
     if (is_in_it) {
-        worker_close_filtered(&member->worker, generation->parts[member->number].epoch, CLOSE_RETIRED);
+        worker_retire(&member->worker, generation->parts[member->number].epoch);
     }
+    return true;
 }
 
 bool crew_close_filtered(struct crew *crew, const struct generation *generation, uint32_t wait_ms) {
@@ -635,9 +645,10 @@ bool crew_prepare(struct crew *crew, struct generation *generation, uint32_t wor
     return true;
 }
 
-static void task_adopt(struct crew_member *member, const void *argument) {
+static bool task_adopt(struct crew_member *member, const void *argument) {
     (void)argument;
     member_adopt(member);
+    return false;
 }
 
 static void member_begin(struct crew_member *member) {

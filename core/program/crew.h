@@ -18,8 +18,8 @@
 struct crew;
 struct crew_member;
 
-/* What a member is asked to do, on its thread, between two turns. */
-typedef void crew_task_fn(struct crew_member *member, const void *argument);
+/* What a member is asked to do, on its thread, between two turns. False: it goes on, and will answer by itself. */
+typedef bool crew_task_fn(struct crew_member *member, const void *argument);
 
 struct crew_member {
     struct crew *crew;

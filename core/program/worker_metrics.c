@@ -95,10 +95,10 @@ static void write_closed(const struct worker_numbers *workers, size_t count, str
     }
 }
 
-static void write_turns_of(const struct turns *turns, size_t worker, struct exposition *exposition) {
+static void write_times_of(const struct turn_times *times, size_t worker, struct exposition *exposition) {
     uint64_t count = 0;
     for (size_t i = 0; i <= TURNS_BOUNDS; i++) {
-        count += counter_read(&turns->counts[i]);
+        count += counter_read(&times->counts[i]);
         exposition_sample(exposition, "_bucket");
         exposition_label_number(exposition, "worker", worker);
         exposition_label(exposition, "le", turns_bound_text(i));
@@ -106,23 +106,37 @@ static void write_turns_of(const struct turns *turns, size_t worker, struct expo
     }
     exposition_sample(exposition, "_sum");
     exposition_label_number(exposition, "worker", worker);
-    exposition_seconds(exposition, counter_read(&turns->sum_us));
+    exposition_seconds(exposition, counter_read(&times->sum_us));
     exposition_sample(exposition, "_count");
     exposition_label_number(exposition, "worker", worker);
     exposition_integer(exposition, count);
+}
+
+static void write_longest_of(const struct turn_times *times, size_t worker, struct exposition *exposition) {
+    exposition_sample(exposition, "");
+    exposition_label_number(exposition, "worker", worker);
+    exposition_seconds(exposition, counter_read(&times->longest_us));
 }
 
 static void write_turns(const struct worker_numbers *workers, size_t count, struct exposition *exposition) {
     exposition_family(exposition, "moonring_turn_seconds", "histogram",
                       "Turns of the loop, by how long they took from one wait to the next.");
     for (size_t worker = 0; worker < count; worker++) {
-        write_turns_of(&workers[worker].turns, worker, exposition);
+        write_times_of(&workers[worker].turns.took, worker, exposition);
     }
     exposition_family(exposition, "moonring_turn_longest_seconds", "gauge", "The longest turn since the start.");
     for (size_t worker = 0; worker < count; worker++) {
-        exposition_sample(exposition, "");
-        exposition_label_number(exposition, "worker", worker);
-        exposition_seconds(exposition, counter_read(&workers[worker].turns.longest_us));
+        write_longest_of(&workers[worker].turns.took, worker, exposition);
+    }
+    exposition_family(exposition, "moonring_turn_work_seconds", "histogram",
+                      "The same turns without the time for which other threads had the processor.");
+    for (size_t worker = 0; worker < count; worker++) {
+        write_times_of(&workers[worker].turns.worked, worker, exposition);
+    }
+    exposition_family(exposition, "moonring_turn_work_longest_seconds", "gauge",
+                      "The longest turn since the start, without that time.");
+    for (size_t worker = 0; worker < count; worker++) {
+        write_longest_of(&workers[worker].turns.worked, worker, exposition);
     }
 }
 

@@ -45,7 +45,7 @@ static const struct reload_case cases[] = {
     {"closed loop, a timeout of each listener", 0, CHANGE_TIMEOUTS},
 };
 
-/* The worker's turns since its start, by how long they took. */
+/* The worker's turns since its start, by how long they took, or by how long it has worked in them. */
 struct turns {
     size_t bounds_count;
     char bounds[BUCKETS_MAX][16]; /* as moonring writes them, in seconds */
@@ -59,12 +59,12 @@ struct reload_run {
     struct load *load;
     uint16_t port;
     uint16_t server_port;
-    size_t periods; /* with a reload each, or without */
-    FILE *output;   /* ours; the program's, read as it comes */
-    size_t applied; /* reloads */
-    double sum_ms;  /* that they took */
-    struct turns before;
-    struct turns after;
+    size_t periods;       /* with a reload each, or without */
+    FILE *output;         /* ours; the program's, read as it comes */
+    size_t applied;       /* reloads */
+    double sum_ms;        /* that they took */
+    struct turns took[2]; /* before, and after */
+    struct turns worked[2];
     double seconds;
 };
 
@@ -158,21 +158,27 @@ static bool ask(const struct reload_run *run, const char *order, struct bytes *a
     return process_capture(arguments, answer) || error_set(error, "moonring ctl %s: %.160s", order, answer->data);
 }
 
-static bool read_turns(const struct reload_run *run, struct turns *turns, struct error *error) {
-    static const char begin[] = "moonring_turn_seconds_bucket{worker=\"0\",le=\"";
-    struct bytes answer;
-    bytes_init(&answer);
-    bool asked = ask(run, "metrics", &answer, error);
+static bool take_turns(const char *metrics, const char *family, struct turns *turns, struct error *error) {
+    char begin[80];
+    snprintf(begin, sizeof begin, "%s_bucket{worker=\"0\",le=\"", family);
     *turns = (struct turns){.bounds_count = 0};
-    for (const char *at = asked ? answer.data : "";
-         (at = strstr(at, begin)) != NULL && turns->bounds_count < BUCKETS_MAX;) {
+    for (const char *at = metrics; (at = strstr(at, begin)) != NULL && turns->bounds_count < BUCKETS_MAX;) {
         at += strlen(begin);
         size_t size = strcspn(at, "\"");
         snprintf(turns->bounds[turns->bounds_count], sizeof turns->bounds[0], "%.*s", (int)size, at);
         turns->counts[turns->bounds_count++] = strtoull(at + size + strlen("\"} "), NULL, 10);
     }
+    return turns->bounds_count > 0 || error_set(error, "moonring tells nothing of its turns");
+}
+
+static bool read_turns(struct reload_run *run, size_t when, struct error *error) {
+    struct bytes answer;
+    bytes_init(&answer);
+    bool read = ask(run, "metrics", &answer, error) &&
+                take_turns(answer.data, "moonring_turn_seconds", &run->took[when], error) &&
+                take_turns(answer.data, "moonring_turn_work_seconds", &run->worked[when], error);
     bytes_finish(&answer);
-    return asked && (turns->bounds_count > 0 || error_set(error, "moonring tells nothing of its turns"));
+    return read;
 }
 
 /* Reads on in what the program has printed: reloads that were applied, and how long they took. */
@@ -235,7 +241,7 @@ static bool run_begin(struct reload_run *run, struct error *error) {
 }
 
 static bool run_measure(struct reload_run *run, struct error *error) {
-    if (!run_begin(run, error) || !read_turns(run, &run->before, error) || !load_run(run->load, LOOK_NS, error)) {
+    if (!run_begin(run, error) || !read_turns(run, 0, error) || !load_run(run->load, LOOK_NS, error)) {
         return false;
     }
     load_counts_clear(run->load);
@@ -246,7 +252,7 @@ static bool run_measure(struct reload_run *run, struct error *error) {
         return false;
     }
     run->seconds = (double)(clock_now_ns() - begin_ns) / 1e9;
-    return read_turns(run, &run->after, error) && load_finish(run->load, error);
+    return read_turns(run, 1, error) && load_finish(run->load, error);
 }
 
 static void print_run(const struct reload_run *run);
@@ -307,22 +313,21 @@ static double latency_us(const struct load_counts *counts, double share) {
     return (double)histogram_quantile_ns(&counts->latency, share) / 1e3;
 }
 
-static uint64_t turns_up_to(const struct reload_run *run, const char *bound) {
-    for (size_t i = 0; i < run->after.bounds_count; i++) {
-        if (strcmp(run->after.bounds[i], bound) == 0) {
-            return run->after.counts[i] - run->before.counts[i];
+static uint64_t turns_up_to(const struct turns turns[2], const char *bound) {
+    for (size_t i = 0; i < turns[1].bounds_count; i++) {
+        if (strcmp(turns[1].bounds[i], bound) == 0) {
+            return turns[1].counts[i] - turns[0].counts[i];
         }
     }
     return 0;
 }
 
-/* The bound that no turn exceeded. */
-static const char *longest_turn(const struct reload_run *run) {
-    size_t i = 0;
-    while (i + 1 < run->after.bounds_count && turns_up_to(run, run->after.bounds[i]) < turns_up_to(run, "+Inf")) {
-        i++;
+static void print_longer(const struct turns turns[2]) {
+    static const char *const bounds[] = {"0.0001", "0.0002", "0.0005", "0.001", "0.002", "0.005"};
+    uint64_t all = turns_up_to(turns, "+Inf");
+    for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
+        printf(" %7llu", (unsigned long long)(all - turns_up_to(turns, bounds[i])));
     }
-    return run->after.bounds[i];
 }
 
 static void print_head(void) {
@@ -330,21 +335,20 @@ static void print_head(void) {
            "(reload)\n"
            "64 B request/response, %d connections; everything of moonring on CPU 1. A turn is what a worker does "
            "between two waits.\n"
-           "%-42s %9s %8s %8s %8s %8s  %8s %9s %7s %7s %7s %7s %9s %8s %8s\n",
-           LISTENERS, UPSTREAMS, SERVERS, SESSIONS, "", "turns", ">0.1 ms", ">0.5 ms", ">1 ms", ">2 ms", "none >",
-           "requests/s", "p50 us", "p99", "p99.9", "max", "reloads", "ms each", "");
+           "%-42s %9s |%7s %7s %7s %7s %7s %7s |%7s %7s %7s %7s %7s %7s | %9s %7s %7s %7s %7s %9s %8s\n",
+           LISTENERS, UPSTREAMS, SERVERS, SESSIONS, "", "turns", "work >", "0.2 ms", "0.5 ms", "1 ms", "2 ms", "5 ms",
+           "time >", "0.2 ms", "0.5 ms", "1 ms", "2 ms", "5 ms", "requests/s", "p50 us", "p99", "p99.9", "max",
+           "reloads", "ms each");
 }
 
 static void print_run(const struct reload_run *run) {
-    uint64_t turns = turns_up_to(run, "+Inf");
     const struct load_counts *counts = load_counts(run->load);
-    printf("%-42s %9llu", run->about->title, (unsigned long long)turns);
-    static const char *const bounds[] = {"0.0001", "0.0005", "0.001", "0.002"};
-    for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
-        printf(" %8llu", (unsigned long long)(turns - turns_up_to(run, bounds[i])));
-    }
-    printf("  %6s s %9.0f %7.0f %7.0f %7.0f %7.0f", longest_turn(run), (double)counts->units / run->seconds,
-           latency_us(counts, 0.5), latency_us(counts, 0.99), latency_us(counts, 0.999),
+    printf("%-42s %9llu |", run->about->title, (unsigned long long)turns_up_to(run->took, "+Inf"));
+    print_longer(run->worked);
+    printf(" |");
+    print_longer(run->took);
+    printf(" | %10.0f %7.0f %7.0f %7.0f %7.0f", (double)counts->units / run->seconds, latency_us(counts, 0.5),
+           latency_us(counts, 0.99), latency_us(counts, 0.999),
            latency_us(counts, 1 - 0.5 / (double)counts->latency.count));
     if (run->applied > 0) {
         printf(" %9zu %8.0f", run->applied, run->sum_ms / (double)run->applied);

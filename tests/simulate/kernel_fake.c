@@ -16,6 +16,11 @@ uint64_t kernel_now_ns(void) {
     return world_here()->now_ns;
 }
 
+/* Nobody works: time passes between turns only. */
+uint64_t kernel_thread_ns(void) {
+    return 0;
+}
+
 uint64_t kernel_wall_ms(void) {
     return wall_begin_ms + world_here()->now_ns / 1000000;
 }

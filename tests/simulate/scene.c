@@ -253,6 +253,14 @@ static void scene_draw_rules(struct scene *scene) {
     }
 }
 
+/* So few acts in a turn that clients come and go between a reload's turns. */
+static void scene_draw_reloads(struct scene *scene) {
+    struct random random;
+    random_init(&random, scene->world.seed ^ 0x4e10ad);
+    scene->reload_us = 10 * 1000 + random_scaled(&random, scene->arrival_us);
+    scene->acts_a_turn = (uint32_t)random_between(&random, 1, 5);
+}
+
 void scene_draw(struct scene *scene, uint64_t seed, enum scene_filters filters, const struct filter_calls *calls) {
     struct random random;
     random_init(&random, ~seed); /* not the world's own numbers */
@@ -277,5 +285,6 @@ void scene_draw(struct scene *scene, uint64_t seed, enum scene_filters filters, 
     scene_draw_filters(scene, filters, calls);
     scene_draw_health(scene);
     scene_draw_rules(scene);
+    scene_draw_reloads(scene);
     manners_limit(&scene->manners, scene->world.window_min);
 }

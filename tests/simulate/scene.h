@@ -45,7 +45,9 @@ struct scene {
     uint32_t connections_max; /* of the process; 0: off */
     uint64_t arrival_us;      /* clients arrive within this time */
     enum scene_end end;
-    uint64_t end_us; /* when it is told to stop, if it is not the clients' end */
+    uint64_t end_us;      /* when it is told to stop, if it is not the clients' end */
+    uint64_t reload_us;   /* from one reload to the next */
+    uint32_t acts_a_turn; /* struct worker_options */
 };
 
 /* Filters are drawn apart from the rest: a scene is the same without them. */

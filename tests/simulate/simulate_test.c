@@ -43,6 +43,7 @@ Test(simulation, finds_nothing_wrong_in_fifty_thousand_sessions, .timeout = 120)
     cr_expect_gt(totals.demotions, 0);
     cr_expect_gt(totals.retries, 0);
     cr_expect_gt(totals.ejections, 0);
+    cr_expect_gt(totals.reloads, 0);
     cr_expect_gt(totals.filtered, totals.sessions / 4);
     for (int hook = 0; hook < HOOKS; hook++) {
         cr_expect_gt(totals.troupe.begun[hook], 0, "%s", hook_name((enum hook)hook));

@@ -25,7 +25,15 @@ struct simulation {
     const char *names[SCENE_UPSTREAMS_MAX];                            /* of upstreams */
     struct host hosts[SCENE_UPSTREAMS_MAX][SCENE_SERVERS_MAX];
     struct upstream upstreams[SCENE_UPSTREAMS_MAX];
-    struct epoch *epoch;
+    struct access_queue *records_queue;
+    uint64_t epochs;                                                     /* there are */
+    struct worker_socket sockets[SCENE_LISTENERS_MAX * SCENE_BINDS_MAX]; /* by descriptor */
+    size_t sockets_count;
+    struct message reload;
+    bool reload_posted; /* and not run yet */
+    struct event reload_event;
+    uint64_t reloads;
+    uint64_t reloaded_id; /* sessions from here on begin in the present epoch */
     struct listener listeners[SCENE_LISTENERS_MAX];
     struct sources *sources[SCENE_LISTENERS_MAX]; /* ours; NULL: it has no limits for them */
     struct quota process;
@@ -114,6 +122,78 @@ static void simulation_room(void *argument, struct worker *worker) {
 static void simulation_socket_done(void *argument, int fd) {
     (void)argument;
     kernel_close(fd);
+}
+
+/* --- reloads -------------------------------------------------------------------------------------------------------
+ */
+
+/* Each has the same settings: what a session gets from them does not tell which one it began in. */
+static struct epoch *epoch_make(struct simulation *simulation) {
+    const struct scene *scene = &simulation->scene;
+    struct epoch *epoch =
+        epoch_create(scene->listeners, scene->listeners_count, simulation->upstreams, scene->upstreams_count,
+                     scene->has_filters ? simulation->filter_lists : NULL, scene->world.seed + simulation->reloads);
+    check(epoch != NULL);
+    for (size_t i = 0; i < scene->listeners_count; i++) {
+        epoch->settings[i].sources = simulation->sources[i];
+    }
+    epoch->access_log = simulation->records_queue;
+    simulation->epochs++;
+    return epoch;
+}
+
+/* At once, so that whoever still uses it is found. */
+static void simulation_epoch_over(void *argument, struct worker *worker, struct epoch *epoch) {
+    struct simulation *simulation = argument;
+    (void)worker;
+    simulation->epochs--;
+    epoch_destroy(epoch);
+}
+
+static void simulation_filters_over(void *argument, struct worker *worker, struct epoch *epoch) {
+    (void)argument;
+    (void)worker;
+    check(epoch->filtered_users == 0);
+}
+
+/* Whoever has come since the swap, also while it was under way, has the new settings. */
+static void simulation_adopted(void *argument, struct worker *worker) {
+    struct simulation *simulation = argument;
+    worker_walk_begin(worker, 0);
+    for (const struct session *session; (session = worker_walk_next(worker, 0)) != NULL;) {
+        if (session->id >= simulation->reloaded_id && session->settings->epoch != worker->engine.epoch) {
+            world_violation("session %lu began after a reload with settings from before", (unsigned long)session->id);
+        }
+    }
+}
+
+static void reload_run(struct worker *worker, struct message *message) {
+    struct simulation *simulation = container_of(message, struct simulation, reload);
+    simulation->reload_posted = false;
+    if (!worker->stopping && !worker->adoption.goes_on) {
+        simulation->reloads++;
+        simulation->reloaded_id = worker->engine.last_session_id + 1;
+        worker_adopt(worker, epoch_make(simulation), simulation->sockets, simulation->sockets_count);
+    }
+}
+
+static void reload_fire(struct event *event) {
+    struct simulation *simulation = container_of(event, struct simulation, reload_event);
+    if (!simulation->stopping) {
+        if (!simulation->reload_posted) {
+            world_trace(simulation->world, "a reload");
+            simulation->reload_posted = true;
+            simulation->reload.run = reload_run;
+            worker_post(&simulation->worker, &simulation->reload);
+        }
+        world_after(simulation->world, event, simulation->scene.reload_us * 1000);
+    }
+}
+
+static int compare_sockets(const void *a, const void *b) {
+    const struct worker_socket *left = a;
+    const struct worker_socket *right = b;
+    return (left->fd > right->fd) - (left->fd < right->fd);
 }
 
 /* --- the keeper of servers -----------------------------------------------------------------------------------------
@@ -213,8 +293,11 @@ static void listeners_open(struct simulation *simulation) {
         for (size_t j = 0; j < config->binds_count; j++) {
             int fd = listener_socket(simulation, config, &config->binds[j]);
             check(worker_accept(&simulation->worker, listener, i, fd));
+            simulation->sockets[simulation->sockets_count++] =
+                (struct worker_socket){.fd = fd, .listener = listener, .index = i};
         }
     }
+    qsort(simulation->sockets, simulation->sockets_count, sizeof simulation->sockets[0], compare_sockets);
 }
 
 static void troupe_turn_ended(void *argument) {
@@ -247,27 +330,26 @@ static void troupe_open(struct simulation *simulation) {
 static void worker_open(struct simulation *simulation) {
     struct scene *scene = &simulation->scene;
     struct error error;
-    simulation->epoch =
-        epoch_create(scene->listeners, scene->listeners_count, simulation->upstreams, scene->upstreams_count,
-                     scene->has_filters ? simulation->filter_lists : NULL, kernel_random());
-    check(simulation->epoch != NULL);
     for (size_t i = 0; i < scene->listeners_count; i++) {
         if (scene->listeners[i].limits_sources) {
             simulation->sources[i] = sources_create(scene->world.seed);
             check(simulation->sources[i] != NULL);
-            simulation->epoch->settings[i].sources = simulation->sources[i];
         }
     }
     simulation->records = (struct access_log){.write = simulation_record, .holder = simulation};
-    simulation->epoch->access_log = access_queue_create(&simulation->records, ACCESS_FORMAT_TEXT);
+    simulation->records_queue = access_queue_create(&simulation->records, ACCESS_FORMAT_TEXT);
     const struct worker_options options = {.io = &simulation->scene.io,
                                            .session_ids = &simulation->session_ids,
-                                           .epoch = simulation->epoch,
+                                           .epoch = epoch_make(simulation),
                                            .room = simulation_room,
                                            .socket_done = simulation_socket_done,
                                            .suspected = simulation_suspected,
+                                           .adopted = simulation_adopted,
+                                           .filters_over = simulation_filters_over,
+                                           .epoch_over = simulation_epoch_over,
                                            .stopped = simulation_stopped,
-                                           .argument = simulation};
+                                           .argument = simulation,
+                                           .acts_a_turn = scene->acts_a_turn};
     if (!worker_init(&simulation->worker, &options, &error)) {
         world_violation("worker_init: %s", error.text);
     }
@@ -313,6 +395,8 @@ static void simulation_open(struct simulation *simulation, const struct simulati
     clients_enter(simulation);
     event_init(&simulation->stop_event, stop_fire);
     event_init(&simulation->health_event, health_fire);
+    event_init(&simulation->reload_event, reload_fire);
+    world_after(simulation->world, &simulation->reload_event, simulation->scene.reload_us * 1000);
     if (simulation->scene.end != SCENE_ENDS_WITH_CLIENTS) {
         world_after(simulation->world, &simulation->stop_event, simulation->scene.end_us * 1000);
     }
@@ -367,6 +451,7 @@ static void totals_add(struct simulation_totals *totals, const struct simulation
     totals->demotions += engine->counters.splice_demotions;
     totals->retries += engine->counters.retries;
     totals->ejections += simulation->ejections;
+    totals->reloads += simulation->reloads;
     totals->filtered += simulation->judge.filtered;
     troupe_add_counters(&simulation->troupe, &totals->troupe);
 }
@@ -374,10 +459,13 @@ static void totals_add(struct simulation_totals *totals, const struct simulation
 static void simulation_close(struct simulation *simulation) {
     world_forget(simulation->world, &simulation->stop_event);
     world_forget(simulation->world, &simulation->health_event);
+    world_forget(simulation->world, &simulation->reload_event);
     refuse_wrong_counts(simulation);
     simulation->world->explain = NULL;
+    struct epoch *epoch = simulation->worker.engine.epoch;
     worker_finish(&simulation->worker);
-    epoch_destroy(simulation->epoch);
+    epoch_destroy(epoch);
+    check(--simulation->epochs == 0);
     for (size_t i = 0; i < SCENE_LISTENERS_MAX; i++) {
         sources_destroy(simulation->sources[i]);
     }

@@ -31,6 +31,7 @@ struct simulation_totals {
     uint64_t demotions;
     uint64_t retries;
     uint64_t ejections;
+    uint64_t reloads;
     uint64_t filtered; /* sessions with filters */
     struct troupe_counters troupe;
 };

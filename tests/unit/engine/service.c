@@ -38,6 +38,12 @@ void service_init(struct service *service) {
     }
 }
 
+static void service_adopted(void *argument, struct worker *worker) {
+    struct service *service = argument;
+    (void)worker;
+    service->adoptions++;
+}
+
 static void service_open_upstream(struct service *service) {
     static const char *const names[SERVICE_SERVERS_MAX] = {"one", "two", "three"};
     struct upstream_member members[SERVICE_SERVERS_MAX];
@@ -74,6 +80,7 @@ void service_open(struct service *service) {
         .epoch = service->epoch,
         .room = service_room,
         .socket_done = service_socket_done,
+        .adopted = service_adopted,
         .stopped = service_stopped,
         .argument = service,
     };

@@ -35,6 +35,7 @@ struct service {
     _Atomic uint64_t session_ids;
     int rooms; /* how often the worker said so */
     int sockets_done;
+    int adoptions;
     int stops;
 };
 

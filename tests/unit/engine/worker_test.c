@@ -244,6 +244,146 @@ Test(worker, that_inherits_a_socket_serves_a_client_of_whom_only_the_other_was_t
     service_close(first);
 }
 
+/* --- many acceptors, many sessions ------------------------------------------------------------------------------- */
+
+enum { MORE_SOCKETS = 5 };
+
+/* A service with more sockets than its own, of which a turn minds one. */
+struct crowd {
+    struct service service;
+    struct address addresses[MORE_SOCKETS];
+    struct worker_socket sockets[1 + MORE_SOCKETS];
+    struct epoch *next;
+    int epochs_over;
+};
+
+static void crowd_epoch_over(void *argument, struct worker *worker, struct epoch *epoch) {
+    struct crowd *crowd = container_of((struct service *)argument, struct crowd, service);
+    (void)worker;
+    cr_assert_eq(epoch, crowd->service.epoch);
+    crowd->epochs_over++;
+}
+
+static void crowd_filters_over(void *argument, struct worker *worker, struct epoch *epoch) {
+    (void)argument;
+    (void)worker;
+    (void)epoch;
+}
+
+static void crowd_close_socket(void *argument, int fd) {
+    struct service *service = argument;
+    service->sockets_done++;
+    if (fd != service->socket) {
+        kernel_close(fd);
+    }
+}
+
+static void crowd_open(struct crowd *crowd) {
+    struct service *service = &crowd->service;
+    service_init(service);
+    service_open(service);
+    service->worker.options.acts_a_turn = 1;
+    service->worker.options.epoch_over = crowd_epoch_over;
+    service->worker.options.filters_over = crowd_filters_over;
+    service->worker.options.socket_done = crowd_close_socket;
+    crowd->epochs_over = 0;
+    crowd->sockets[0] = (struct worker_socket){.fd = service->socket, .listener = &service->listener};
+    for (int i = 0; i < MORE_SOCKETS; i++) {
+        int fd = listener_open(&crowd->addresses[i]);
+        crowd->sockets[1 + i] = (struct worker_socket){.fd = fd, .listener = &service->listener};
+        cr_assert_gt(fd, crowd->sockets[i].fd, "(they have to be sorted)");
+    }
+    crowd->next = epoch_create(&service->listener_config, 1, &service->upstream, 1, NULL, 43);
+    cr_assert_not_null(crowd->next);
+}
+
+static void crowd_accept(struct crowd *crowd) {
+    for (int i = 1; i <= MORE_SOCKETS; i++) {
+        cr_assert(worker_accept(&crowd->service.worker, &crowd->service.listener, 0, crowd->sockets[i].fd));
+    }
+    service_turn(&crowd->service);
+}
+
+static void crowd_adopt(struct crowd *crowd) {
+    worker_adopt(&crowd->service.worker, crowd->next, crowd->sockets, 1 + MORE_SOCKETS);
+    cr_assert_eq(crowd->service.adoptions, 0, "not in one turn");
+}
+
+static void crowd_close(struct crowd *crowd) {
+    service_close(&crowd->service);
+    epoch_destroy(crowd->next);
+}
+
+Test(worker, goes_over_to_an_epoch_in_several_turns_and_no_client_begins_in_the_old_one, .timeout = 10) {
+    struct crowd crowd;
+    struct service *service = &crowd.service;
+    crowd_open(&crowd);
+    crowd_accept(&crowd);
+    int client = client_open(&crowd.addresses[MORE_SOCKETS - 1]); /* of the acceptor that is the last to go over */
+    crowd_adopt(&crowd);
+    service_wait(service, service->worker.engine.sessions_count == 1);
+    cr_assert_eq(service->adoptions, 0, "the client was there before");
+    cr_assert_eq(service_session(service)->settings->epoch, crowd.next);
+    service_wait(service, service->adoptions == 1);
+    cr_assert_eq(crowd.epochs_over, 1);
+    cr_assert_eq(epoch_users(service->epoch), 0);
+    cr_assert_eq(epoch_users(crowd.next), 1 + MORE_SOCKETS + 1);
+    kernel_close(client);
+    crowd_close(&crowd);
+}
+
+Test(worker, begins_to_accept_on_many_sockets_in_several_turns, .timeout = 10) {
+    struct crowd crowd;
+    struct service *service = &crowd.service;
+    crowd_open(&crowd);
+    for (int i = 1; i <= MORE_SOCKETS; i++) {
+        crowd.sockets[i].acceptor = acceptor_make();
+        cr_assert_not_null(crowd.sockets[i].acceptor);
+    }
+    crowd_adopt(&crowd);
+    int client = client_open(&crowd.addresses[MORE_SOCKETS - 1]); /* it waits in the queue meanwhile */
+    service_wait(service, service->worker.engine.sessions_count == 1);
+    cr_assert_eq(service->adoptions, 1);
+    kernel_close(client);
+    crowd_close(&crowd);
+}
+
+Test(worker, that_is_stopped_while_it_goes_over_to_an_epoch_stops, .timeout = 10) {
+    struct crowd crowd;
+    crowd_open(&crowd);
+    for (int i = 1; i <= MORE_SOCKETS; i++) {
+        crowd.sockets[i].acceptor = acceptor_make();
+        cr_assert_not_null(crowd.sockets[i].acceptor);
+    }
+    crowd_adopt(&crowd);
+    crowd_close(&crowd);
+    cr_assert_eq(crowd.service.adoptions, 1);
+    cr_assert_eq(crowd.service.sockets_done, 1 + MORE_SOCKETS);
+}
+
+Test(worker, closes_sessions_in_several_turns_and_serves_the_others_meanwhile, .timeout = 10) {
+    enum { COUNT = 6 };
+    struct service service;
+    struct service_pair pairs[COUNT];
+    service_init(&service);
+    service_open(&service);
+    service.worker.options.acts_a_turn = 1;
+    for (int i = 0; i < COUNT; i++) {
+        pairs[i] = service_pair(&service);
+    }
+    worker_close_sessions(&service.worker);
+    socket_write(pairs[COUNT - 1].client, 0, 10);
+    service_turn(&service);
+    cr_assert_eq(service_counters(&service)->sessions_closed[CLOSE_SHUTDOWN], 1);
+    service_expect(&service, pairs[COUNT - 1].server, 0, 10);
+    service_expect_closed(&service, CLOSE_SHUTDOWN, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        kernel_close(pairs[i].client);
+        kernel_close(pairs[i].server);
+    }
+    service_close(&service);
+}
+
 /* --- walks ------------------------------------------------------------------------------------------------------- */
 
 enum { SESSIONS = 6 };
