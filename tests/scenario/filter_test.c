@@ -58,3 +58,31 @@ Test(filter, that_sleeps_in_a_thousand_sessions_holds_no_buffer_and_slows_nobody
     temporary_remove(&folder);
     free(asleep);
 }
+
+/* Once the session is routed no Lua is entered, and bulk goes through pipes. */
+Test(filter, that_only_routes_leaves_the_bytes_on_their_way, .timeout = 60) {
+    enum { PIECE = 256 * 1024, PIECES = 64 };
+    struct moonring moonring;
+    struct peer_listener server;
+    struct temporary folder;
+    struct pair pair;
+    char path[TEMPORARY_PATH_MAX];
+    temporary_create(&folder);
+    temporary_write(&folder, "route.lua", "return { route = function(conn) return 'app' end }\n");
+    peer_listen(&server, "127.0.0.1:0");
+    moonring_start(&moonring,
+                   "listeners: {web: {bind: '127.0.0.1:0', filters: ['%s']}}\n"
+                   "upstreams: {app: {servers: ['%s']}}\n"
+                   "process: {workers: 1}\n",
+                   temporary_path(&folder, "route.lua", path), server.address);
+    pair_open(&pair, moonring.address, &server);
+    for (int piece = 0; piece < PIECES; piece++) {
+        peer_send_pattern(&pair.client, PIECE);
+        peer_expect_pattern(&pair.server, PIECE);
+    }
+    cr_assert_eq(moonring_counter(&moonring, "moonring_hooks_total"), 1);
+    cr_assert_gt(moonring_counter(&moonring, "moonring_splice_bytes_total"), PIECE * PIECES / 2);
+    pair_close(&pair);
+    moonring_stop(&moonring);
+    temporary_remove(&folder);
+}

@@ -247,6 +247,24 @@ Test(frames, whose_length_is_told_late_are_waited_for, .timeout = 20) {
                  "a3123;b0;c5hello;", three);
 }
 
+/* As MQTT has it: a byte for the kind, then the length of the rest as a varint. */
+Test(frames, with_varints_are_found_by_a_function_of_the_script, .timeout = 20) {
+    const char bytes[] = "\x30\x03one\xc0\x00\x30\x82\x01"
+                         "0123456789012345678901234567890123456789012345678901234567890123456789"
+                         "01234567890123456789012345678901234567890123456789012345678!\x10\x02ok";
+    char out[sizeof(bytes)];
+    size_t size = sizeof(bytes) - 1;
+    memcpy(out, bytes, size);
+    memmove(out + 5, out + 7, size - 7); /* the second one is dropped */
+    expect_always("return { from_client = function(buf) for f in buf:frames(2, function(b)\n"
+                  "local rest, at = b:varint(2)\n"
+                  "if at == 'no' then return false, 'a length of more than ten bytes' end\n"
+                  "if not rest then return nil end\n"
+                  "return at - 1 + rest end, 8) do\n"
+                  "note(f:byte(1) .. ' ' .. f.size) if f:byte(1) == 0xc0 then f:drop() end end end }",
+                  FROM_CLIENT, bytes, size, "48 5;192 2;48 133;16 4;", out, size - 2);
+}
+
 Test(frames, of_impossible_lengths_raise, .timeout = 20) {
     const struct {
         const char *length;

@@ -523,6 +523,39 @@ Test(hooks, that_call_the_api_without_end_are_ended, .timeout = 120) {
     }
 }
 
+/* What we call for a script: a loop in it ends as one in a hook does, and new sessions are served. */
+Test(hooks, whose_callbacks_do_not_end_are_ended, .timeout = 60) {
+    static const char *const calls[] = {
+        "for f in buf:frames(1, function() while true do end end) do end",
+        "conn:quota(1, function() while true do end end) mr.sleep(1)",
+        "conn:spawn(function() while true do end end) mr.sleep(1)",
+        "mr.after(0, function() while true do end end)",
+        "mr.every(0.001, function() while true do end end)",
+        "mr.all(function() while true do end end)",
+        "table.sort({ 1, 2, 3 }, function() while true do end end)",
+        "tostring(setmetatable({}, { __tostring = function() while true do end end }))",
+    };
+    for (size_t index = 0; index < 2 * sizeof(calls) / sizeof(calls[0]); index++) {
+        struct proxy proxy;
+        char text[512];
+        snprintf(text, sizeof(text),
+                 "local mr = require 'moonring'\nreturn { from_client = function(conn, buf)\n"
+                 "if buf:starts('go') then %s end end }",
+                 calls[index / 2]);
+        proxy_init(&proxy);
+        proxy.config.lua.budget_ms = 10;
+        proxy_add(&proxy, "test", text)->jit = index % 2 == 0;
+        proxy_open(&proxy);
+        proxy_connect(&proxy);
+        proxy_send(proxy.client, "go on");
+        proxy_expect_log(&proxy, "its CPU budget");
+        proxy_connect(&proxy);
+        proxy_send(proxy.client, "fine");
+        proxy_expect(&proxy, proxy.server, "fine");
+        proxy_close(&proxy);
+    }
+}
+
 /* --- what is held ------------------------------------------------------------------------------------------------- */
 
 static void expect_hold(const char *body, const char *message) {
