@@ -47,13 +47,6 @@ void slab_finish(struct slab *slab) {
     slab_init(slab, slab->object_size, slab->object_size * slab->objects_per_chunk);
 }
 
-static void slab_push(struct slab *slab, void *object) {
-    struct slab_free *freed = object;
-    freed->next = slab->free;
-    slab->free = freed;
-    slab_poison(object, slab->object_size);
-}
-
 static bool slab_reserve_chunk(struct slab *slab) {
     if (slab->chunks_count < slab->chunks_capacity) {
         return true;
@@ -78,18 +71,29 @@ static bool slab_grow(struct slab *slab) {
     }
     slab->chunks[slab->chunks_count] = chunk;
     slab->chunks_count++;
-    /* From the end, so that objects are taken in the order of their addresses. */
-    for (size_t index = slab->objects_per_chunk; index > 0; index--) {
-        slab_push(slab, chunk + (index - 1) * slab->object_size);
-    }
+    slab->fresh = chunk;
+    slab->fresh_count = slab->objects_per_chunk;
+    slab_poison(chunk, slab->objects_per_chunk * slab->object_size);
     return true;
 }
 
-void *slab_take(struct slab *slab) {
-    if (slab->free == NULL && !slab_grow(slab)) {
+static void *slab_take_fresh(struct slab *slab) {
+    if (slab->fresh_count == 0 && !slab_grow(slab)) {
         return NULL;
     }
+    void *object = slab->fresh;
+    slab->fresh += slab->object_size;
+    slab->fresh_count--;
+    slab_unpoison(object, slab->object_size);
+    slab->in_use++;
+    return object;
+}
+
+void *slab_take(struct slab *slab) {
     struct slab_free *object = slab->free;
+    if (object == NULL) {
+        return slab_take_fresh(slab);
+    }
     slab_unpoison(object, slab->object_size);
     slab->free = object->next;
     slab->in_use++;
@@ -98,6 +102,9 @@ void *slab_take(struct slab *slab) {
 
 void slab_give(struct slab *slab, void *object) {
     check(slab->in_use > 0);
+    struct slab_free *freed = object;
+    freed->next = slab->free;
+    slab->free = freed;
     slab->in_use--;
-    slab_push(slab, object);
+    slab_poison(object, slab->object_size);
 }

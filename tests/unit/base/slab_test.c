@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #ifndef __has_feature
 #define __has_feature(feature) 0
@@ -59,6 +61,24 @@ Test(slab, grows_by_whole_chunks_and_keeps_them, .timeout = 10) {
         /* 40 bytes are rounded to 48: 5 objects to a chunk of 256 bytes. */
         cr_assert_eq(slab.chunks_count, 20);
     }
+    slab_finish(&slab);
+}
+
+/* A worker's memory grows with its sessions, not by a chunk at a time. */
+Test(slab, leaves_alone_what_was_never_in_use, .timeout = 10) {
+    enum { PAGES = 256 };
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct slab slab;
+    slab_init(&slab, OBJECT_SIZE, PAGES * page);
+    char *object = slab_take(&slab);
+    cr_assert_not_null(object);
+    char *next_page = object - (uintptr_t)object % page + 2 * page; /* (an allocator may fill the first one) */
+    unsigned char in_use[PAGES - 3];
+    cr_assert_eq(mincore(next_page, sizeof in_use * page, in_use), 0);
+    for (size_t i = 0; i < sizeof in_use; i++) {
+        cr_assert_eq(in_use[i] & 1, 0, "page %zu", i);
+    }
+    slab_give(&slab, object);
     slab_finish(&slab);
 }
 
