@@ -88,7 +88,7 @@ struct engine {
     struct filter_entry entry;
     struct list written_chains; /* whose streams another session's script has written to */
     struct list closed_chains;  /* whose last hooks run at the end of the turn */
-    struct list released;       /* owners to release at the end of the turn */
+    struct owner *released;     /* who is to be released at the end of the turn (op.h) */
     struct list sessions;
     uint32_t sessions_count;
     struct walk walks[WALKS];

@@ -28,7 +28,7 @@ static struct engine *engine_of(struct flow *flow) {
 }
 
 static bool flow_is_sending(const struct flow *flow) {
-    return flow->send_op.in_flight || flow->zero_copy != NULL;
+    return flow->send_op.in_flight || flow->outgoing == OUTGOING_ZERO_COPY;
 }
 
 static bool flow_is_over(struct flow *flow) {
@@ -70,13 +70,13 @@ static size_t flow_held(const struct flow *flow) {
 }
 
 size_t flow_undelivered(const struct flow *flow) {
-    return flow->queue.bytes + (flow->splice != NULL ? flow->splice->bytes : 0) + flow_held(flow);
+    return flow->queue.bytes + (flow_has_pipe(flow) ? flow->splice->bytes : 0) + flow_held(flow);
 }
 
 static void flow_give_pipe(struct flow *flow) {
-    if (flow->splice != NULL) {
+    if (flow_has_pipe(flow)) {
         splice_give(&engine_of(flow)->splices, flow->splice);
-        flow->splice = NULL;
+        flow->outgoing = OUTGOING_NONE;
     }
 }
 
@@ -89,8 +89,7 @@ void flow_abandon(struct flow *flow) {
 void flow_finish(struct flow *flow) {
     check(!flow->recv_op.in_flight);
     check(!flow->send_op.in_flight);
-    check(flow->message == NULL);
-    check(flow->zero_copy == NULL);
+    check(flow->outgoing == OUTGOING_NONE || flow_has_pipe(flow));
     link_remove(&flow->link);
     queue_clear(&flow->queue, &engine_of(flow)->buffers);
     flow_give_pipe(flow);
@@ -138,11 +137,13 @@ static void flow_sent(struct flow *flow) {
 void flow_look(struct flow *flow) {
     struct engine *engine = engine_of(flow);
     uint32_t unsent = (uint32_t)kernel_unsent(flow_sink(flow)->fd);
-    flow->looked_us = engine->now_us;
     if (unsent != flow->unsent) {
         flow->unsent = unsent;
         flow->stalled_us = engine->now_us;
+        flow->looks = 0;
         session_progress(session_of(flow));
+    } else if (flow->looks < FLOW_LOOKS - 1) {
+        flow->looks++;
     }
 }
 
@@ -157,7 +158,7 @@ static void flow_block(struct flow *flow) {
     }
     if (flow->stalled_us == 0) {
         flow->stalled_us = engine->now_us;
-        flow->looked_us = engine->now_us;
+        flow->looks = 0;
         flow->unsent = (uint32_t)kernel_unsent(flow_sink(flow)->fd);
         session_hurry(session_of(flow));
     }
@@ -200,8 +201,10 @@ static bool flow_drain(struct flow *flow) {
 
 static void flow_send_copy(struct flow *flow) {
     struct engine *engine = engine_of(flow);
+    check(flow->outgoing == OUTGOING_NONE);
     flow->message = slab_take(&engine->buffers.messages);
     check(flow->message != NULL);
+    flow->outgoing = OUTGOING_MESSAGE;
     flow->sending = (uint32_t)queue_message(&flow->queue, flow->message);
     flow->send_op.done = flow_send_done;
     ring_send(engine->ring, &flow->send_op, flow_sink(flow)->fd, flow->message, false);
@@ -217,7 +220,9 @@ static bool flow_send_zero_copy(struct flow *flow) {
     if (zero_copy == NULL) {
         return false;
     }
+    check(flow->outgoing == OUTGOING_NONE);
     flow->zero_copy = zero_copy;
+    flow->outgoing = OUTGOING_ZERO_COPY;
     flow->sending = (uint32_t)queue_message(&flow->queue, &zero_copy->message);
     owner_hold(&session_of(flow)->owner); /* until the result comes */
     ring_send(engine->ring, &zero_copy->op, flow_sink(flow)->fd, &zero_copy->message, true);
@@ -229,7 +234,7 @@ static void flow_send(struct flow *flow) {
     if (flow_is_sending(flow) || flow_is_over(flow)) {
         return;
     }
-    if (flow->splice != NULL && !flow_drain(flow)) {
+    if (flow_has_pipe(flow) && !flow_drain(flow)) {
         return;
     }
     if (flow_sink(flow)->fd < 0) {
@@ -275,7 +280,7 @@ static void flow_send_done(struct op *op, const struct completion *completion) {
     struct flow *flow = container_of(op, struct flow, send_op);
     struct engine *engine = engine_of(flow);
     slab_give(&engine->buffers.messages, flow->message);
-    flow->message = NULL;
+    flow->outgoing = OUTGOING_NONE;
     if (completion->result > 0) {
         queue_consume(&flow->queue, &engine->buffers, (size_t)completion->result);
     }
@@ -290,7 +295,7 @@ static void flow_zero_copy_result(struct zero_copy *zero_copy, int result) {
     struct flow *flow = zero_copy->flow;
     struct owner *session = &session_of(flow)->owner;
     zero_copy->flow = NULL;
-    flow->zero_copy = NULL;
+    flow->outgoing = OUTGOING_NONE;
     if (result > 0) {
         queue_move(&flow->queue, &engine_of(flow)->buffers, (size_t)result, &zero_copy->queue);
     }
@@ -317,13 +322,15 @@ static void flow_zero_copy_done(struct op *op, const struct completion *completi
 static void flow_count(struct flow *flow, size_t size) {
     struct engine_counters *counters = &engine_of(flow)->counters;
     struct chain *chain = chain_of(flow);
+    bool is_first = flow->bytes == 0;
     flow->bytes += size;
     if (chain != NULL) {
         chain_count(chain, flow_direction(flow), size);
     }
     if (flow->from_server) {
-        struct session *session = session_of(flow);
-        session->first_byte_us = session->first_byte_us == 0 ? session->engine->now_us : session->first_byte_us;
+        if (is_first) {
+            session_note_first_byte(session_of(flow));
+        }
         counter_add(&counters->from_server_bytes, size);
     } else {
         counter_add(&counters->from_client_bytes, size);
@@ -396,7 +403,7 @@ static uint32_t flow_room(struct flow *flow) {
 }
 
 static uint32_t recv_room(struct flow *flow) {
-    if (flow->recv_op.in_flight || flow->source_ended || flow->starved || flow->splice != NULL) {
+    if (flow->recv_op.in_flight || flow->source_ended || flow->starved || flow_has_pipe(flow)) {
         return 0;
     }
     if (session_discards(session_of(flow))) {
@@ -549,11 +556,14 @@ static void flow_recv_done(struct op *op, const struct completion *completion) {
 /* Source to pipe. Bytes moved, or what splice(2) said; -ENOBUFS: every pipe holds the bytes of some slow receiver. */
 static int64_t flow_fill(struct flow *flow) {
     struct engine *engine = engine_of(flow);
-    flow->splice = splice_take(&engine->splices);
-    if (flow->splice == NULL) {
+    struct splice *splice = splice_take(&engine->splices);
+    if (splice == NULL) {
         return -ENOBUFS;
     }
-    int64_t moved = splice_fill(flow->splice, flow_source(flow)->fd);
+    check(flow->outgoing == OUTGOING_NONE);
+    flow->splice = splice;
+    flow->outgoing = OUTGOING_PIPE;
+    int64_t moved = splice_fill(splice, flow_source(flow)->fd);
     if (moved > 0) {
         counter_add(&engine->counters.splice_bytes, (uint64_t)moved);
         flow_count(flow, (size_t)moved);
@@ -609,7 +619,7 @@ static void flow_splice(struct flow *flow) {
             break;
         }
         flow_send(flow);
-        if (flow->splice != NULL || flow_is_over(flow)) {
+        if (flow_has_pipe(flow) || flow_is_over(flow)) {
             return;
         }
         if (moved < SPLICE_MORE) {

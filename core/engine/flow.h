@@ -10,23 +10,30 @@
 
 /* A flow asks for no more bytes than this less what it holds: the bound on what a slow receiver makes us keep. */
 enum { FLOW_QUEUE_MAX = 128 * 1024 };
+/* A stalled sink's kernel is asked so often within send_stall whether it takes bytes. */
+enum { FLOW_LOOKS = 4 };
 
+/* What of a flow is on its way to the sink; its queue keeps what a send reads. */
+enum flow_outgoing { OUTGOING_NONE, OUTGOING_MESSAGE, OUTGOING_ZERO_COPY, OUTGOING_PIPE };
+
+/* In the order of use: what each chunk touches comes first. */
 struct flow {
-    struct op recv_op;            /* receives, or waits until the source is readable */
-    struct op send_op;            /* sends, or waits until the sink is writable (blocked) */
-    struct queue queue;           /* received and not sent yet */
-    struct ring_message *message; /* ours while send_op sends */
-    struct zero_copy *zero_copy;  /* a send whose result has not come; else NULL */
-    struct splice *splice;        /* ours while bytes lie in its pipe */
-    struct link link;             /* in buffers.blocked or buffers.starved */
-    uint64_t bytes;               /* received so far */
-    uint64_t stalled_us;          /* since when the sink has taken no byte although some wait; 0: it does */
-    uint64_t looked_us;           /* when its kernel was last asked whether it took some */
-    uint32_t unsent;              /* what it had not acknowledged then */
-    uint32_t sending;             /* bytes that send_op offers */
-    uint32_t window_bytes;        /* for the choice between receive and splice: since the window began */
+    struct op recv_op;                /* receives, or waits until the source is readable */
+    struct op send_op;                /* sends, or waits until the sink is writable (blocked) */
+    struct queue queue;               /* received and not sent yet */
+    union {                           /* by `outgoing` */
+        struct ring_message *message; /* ours while send_op sends */
+        struct zero_copy *zero_copy;  /* a send whose result has not come */
+        struct splice *splice;        /* ours while bytes lie in its pipe */
+    };
+    uint64_t bytes;        /* received so far */
+    uint64_t stalled_us;   /* since when the sink has taken no byte although some wait; 0: it does */
+    uint32_t sending;      /* bytes that send_op offers */
+    uint32_t window_bytes; /* for the choice between receive and splice: since the window began */
     uint16_t window_receives;
     uint8_t bulk_windows : 2; /* in a row */
+    uint8_t outgoing : 2;     /* enum flow_outgoing */
+    uint8_t looks : 2;        /* how often the sink's kernel was asked since stalled_us */
     bool from_server : 1;     /* else from the client */
     bool blocked : 1;         /* waits for the sink */
     bool starved : 1;         /* waits for a buffer */
@@ -36,7 +43,14 @@ struct flow {
     bool source_ended : 1;    /* its end, or an error, was received: nothing more comes */
     bool complete : 1;        /* nothing more will be queued: what is queued is the rest, then comes the end */
     bool ended : 1;           /* everything was passed on, with the FIN; or the sink is broken */
+    uint32_t unsent;          /* what the sink had not acknowledged when its kernel was asked last */
+    struct link link;         /* in buffers.blocked or buffers.starved */
 };
+
+/* Bytes of it lie in a pipe. */
+static inline bool flow_has_pipe(const struct flow *flow) {
+    return flow->outgoing == OUTGOING_PIPE;
+}
 
 void flow_init(struct flow *flow, bool from_server);
 /* Both ends are connected: begins to receive. */

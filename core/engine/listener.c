@@ -46,6 +46,7 @@ static void acceptor_forgo(struct engine *engine, const struct settings *setting
 
 void acceptor_begin(struct acceptor *acceptor, struct engine *engine, struct listener *listener,
                     const struct settings *settings, int fd, struct list *acceptors) {
+    check(settings->counted_by == listener);
     *acceptor = (struct acceptor){.engine = engine, .listener = listener, .settings = settings, .fd = fd};
     owner_init(&acceptor->owner, &engine->released, acceptor_release);
     link_init(&acceptor->link);
@@ -58,6 +59,7 @@ void acceptor_begin(struct acceptor *acceptor, struct engine *engine, struct lis
 
 void acceptor_adopt(struct acceptor *acceptor, struct listener *listener, const struct settings *settings) {
     const struct settings *before = acceptor->settings;
+    check(settings->counted_by == listener);
     acceptor->listener = listener;
     acceptor->settings = settings;
     acceptor_use(settings);
@@ -238,7 +240,7 @@ static void acceptor_catch_up(struct acceptor *acceptor) {
 static void acceptor_open(struct acceptor *acceptor, int fd) {
     struct listener *listener = acceptor->listener;
     atomic_fetch_add_explicit(&listener->accepted_total, 1, memory_order_relaxed);
-    if (!session_open(acceptor->engine, listener, acceptor->settings, fd)) {
+    if (!session_open(acceptor->engine, acceptor->settings, fd)) {
         listener_leave(listener);
     }
 }

@@ -35,11 +35,12 @@ struct op {
 };
 
 struct owner {
-    uint32_t held;         /* requests in flight that still point into the owner */
-    bool closing;          /* nothing new may be started; released once held is 0 */
-    struct link link;      /* in *released while it waits for release */
-    struct list *released; /* the worker's, run at the end of its turn */
+    struct owner *next;      /* in *released */
+    struct owner **released; /* the worker's: a chain of owners whose release is due at the end of the turn */
     owner_release_fn *release;
+    uint32_t held; /* requests in flight that still point into the owner */
+    bool closing;  /* nothing new may be started; released once held is 0 */
+    bool due;      /* in *released */
 };
 
 enum { OWNER_STEP = 8 };
@@ -55,9 +56,17 @@ static inline void op_init(struct op *op, struct owner *owner, op_done_fn *done)
     *op = (struct op){.done = done, .owner_distance = (int16_t)(distance / OWNER_STEP)};
 }
 
-static inline void owner_init(struct owner *owner, struct list *released, owner_release_fn *release) {
+static inline void owner_init(struct owner *owner, struct owner **released, owner_release_fn *release) {
     *owner = (struct owner){.released = released, .release = release};
-    link_init(&owner->link);
+}
+
+/* Releases it at the end of the turn, if it is closing and nothing holds it any more. */
+static inline void owner_settle(struct owner *owner) {
+    if (owner->held == 0 && owner->closing && !owner->due) {
+        owner->due = true;
+        owner->next = *owner->released;
+        *owner->released = owner;
+    }
 }
 
 static inline void owner_hold(struct owner *owner) {
@@ -68,25 +77,22 @@ static inline void owner_hold(struct owner *owner) {
 static inline void owner_drop(struct owner *owner) {
     check(owner->held > 0);
     owner->held--;
-    if (owner->held == 0 && owner->closing) {
-        list_append(owner->released, &owner->link);
-    }
+    owner_settle(owner);
 }
 
 /* Begins the end of an owner: it is released at the end of the turn in which nothing holds it any more. Once only. */
 static inline void owner_close(struct owner *owner) {
     check(!owner->closing);
     owner->closing = true;
-    if (owner->held == 0) {
-        list_append(owner->released, &owner->link);
-    }
+    owner_settle(owner);
 }
 
-/* Releases every owner on the list. The worker calls it at the end of its turn: nobody frees "now". */
-static inline void owners_release(struct list *released) {
-    for (struct link *link = list_pop(released); link != NULL; link = list_pop(released)) {
-        struct owner *owner = container_of(link, struct owner, link);
+/* Releases every owner whose release is due. The worker calls it at the end of its turn: nobody frees "now". */
+static inline void owners_release(struct owner **released) {
+    for (struct owner *owner = *released; owner != NULL; owner = *released) {
         check(owner->held == 0);
+        *released = owner->next;
+        owner->due = false;
         owner->release(owner);
     }
 }

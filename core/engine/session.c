@@ -24,6 +24,9 @@ static const struct config_timeouts *session_timeouts(const struct session *sess
     return session->chain == NULL ? &session->settings->timeouts : &session->chain->timeouts;
 }
 
+/* An idle session is this and nothing else. */
+_Static_assert(sizeof(struct session) <= 464, "a million idle sessions should not need more than half a GB");
+
 static void session_enter(struct session *session, enum session_state state, const char *doing) {
     session->state = (uint8_t)state;
     session->doing = doing;
@@ -48,11 +51,15 @@ static void session_note_peer(struct session *session) {
     if (!session_wants_peer(session) || kernel_peer_address(session->client_end.fd, &address) < 0) {
         return;
     }
-    session->peer.family = (sa_family_t)address_family(&address);
-    if (session->peer.family == AF_INET) {
-        session->peer.v4 = address.v4;
-    } else if (session->peer.family == AF_INET6) {
-        session->peer.v6 = address.v6;
+    struct peer *peer = &session->peer;
+    peer->family = (uint8_t)address_family(&address);
+    if (peer->family == AF_INET) {
+        peer->v4 = address.v4.sin_addr;
+        peer->port = address.v4.sin_port;
+    } else if (peer->family == AF_INET6) {
+        peer->v6 = address.v6.sin6_addr;
+        peer->port = address.v6.sin6_port;
+        peer->scope = address.v6.sin6_scope_id;
     }
 }
 
@@ -66,7 +73,6 @@ static void session_init(struct session *session, struct engine *engine) {
     flow_init(&session->from_server, true);
     session->client_end.fd = -1;
     session->server_end.fd = -1;
-    session->peer.family = AF_UNSPEC;
 }
 
 static uint64_t deadline_in_ms(const struct session *session, uint64_t wait_ms) {
@@ -192,14 +198,13 @@ void session_introduced(struct session *session) {
     session_admit(session);
 }
 
-bool session_open(struct engine *engine, struct listener *listener, const struct settings *settings, int fd) {
+bool session_open(struct engine *engine, const struct settings *settings, int fd) {
     struct session *session = slab_take(&engine->sessions_slab);
     if (session == NULL) {
         kernel_close(fd);
         return false;
     }
     session_init(session, engine);
-    session->listener = listener;
     session->settings = settings;
     engine_use(settings);
     session->client_end.fd = fd;
@@ -339,13 +344,33 @@ static void session_no_server(struct session *session) {
     session_reached_none(session);
 }
 
+/* When to try, or to look, again. */
+static uint64_t session_look_us(const struct session *session) {
+    switch ((enum session_state)session->state) {
+    case SESSION_CONNECTING:
+        return session->look_us;
+    case SESSION_RESETTING:
+        return session->deadline_us;
+    case SESSION_INTRODUCING:
+    case SESSION_ROUTING:
+    case SESSION_GREETING:
+    case SESSION_RELAYING:
+    case SESSION_LINGERING:
+    case SESSION_CLOSING:
+        break;
+    }
+    return UINT64_MAX;
+}
+
 /* Looks come ever more rarely: from each millisecond to twice a second while it connects, to some 16 a second while a
  * reset waits. */
 static void session_look_later(struct session *session) {
-    uint32_t longest_ms = session->state == SESSION_CONNECTING ? 500 : 64;
+    bool connects = session->state == SESSION_CONNECTING;
+    uint32_t longest_ms = connects ? 500 : 64;
     session->look_ms = session->look_ms == 0 ? 1 : session->look_ms * 2;
     session->look_ms = session->look_ms < longest_ms ? session->look_ms : longest_ms;
-    session->look_us = session->engine->now_us + (uint64_t)session->look_ms * 1000;
+    uint64_t *look_us = connects ? &session->look_us : &session->deadline_us;
+    *look_us = session->engine->now_us + (uint64_t)session->look_ms * 1000;
     session_hurry(session);
 }
 
@@ -434,21 +459,31 @@ static void session_start_relay(struct session *session) {
     session_hurry(session);
 }
 
+static void session_drop_retry(struct session *session) {
+    if (!session->connected && session->retry != NULL) {
+        slab_give(&session->engine->retries_slab, session->retry);
+    }
+}
+
+/* The tries are over: their memory tells of the connection now. */
+static void session_note_connect(struct session *session) {
+    session_drop_retry(session);
+    session->connected = true;
+    session->connected_us = session->engine->now_us;
+    session->first_byte_us = 0;
+}
+
 static void session_relay(struct session *session) {
     session_report_success(session);
     if (server_note_success(session->server)) {
         session->engine->suspected(session->engine);
     }
-    session->connected_us = session->engine->now_us;
+    session_note_connect(session);
     tally_time(session_upstream_tally(session), &tally_connects, session->connected_us - session->started_us);
     session->error = NULL; /* of earlier tries */
     session->look_ms = 0;
     if (address_is_unix(&session->server->address)) {
         kernel_set_nonblocking(session->server_end.fd, false);
-    }
-    if (session->retry != NULL) {
-        slab_give(&session->engine->retries_slab, session->retry);
-        session->retry = NULL;
     }
     session_progress(session);
     bool introduces = session_upstream(session)->proxy_version != 0;
@@ -585,14 +620,15 @@ void session_source_over(struct session *session, struct flow *flow, int result)
 /* A reset overtakes data: it is passed on only when the receiver's kernel has acknowledged all that was delivered.
  * (A reset at once destroyed all but 4 KiB of 3 MB.) */
 static void session_look_at_unsent(struct session *session) {
-    struct endpoint *receiver = session->client_end.reset ? &session->server_end : &session->client_end;
+    struct flow *flow = session->client_end.reset ? &session->from_client : &session->from_server;
+    const struct endpoint *receiver = flow_sink(flow);
     int unsent = receiver->reset || receiver->fd < 0 ? 0 : kernel_unsent(receiver->fd);
     if (unsent <= 0) {
         session_close(session, reset_reason(session));
         return;
     }
-    if ((uint32_t)unsent != session->unsent) {
-        session->unsent = (uint32_t)unsent;
+    if ((uint32_t)unsent != flow->unsent) {
+        flow->unsent = (uint32_t)unsent;
         session_progress(session);
     }
     session_look_later(session);
@@ -742,10 +778,10 @@ static struct deadline session_deadline(const struct session *session) {
     return earliest;
 }
 
-/* A stalled receiver is asked four times within send_stall whether it takes bytes. */
 static uint64_t flow_next_look_us(const struct session *session, const struct flow *flow) {
-    uint64_t stall_ms = session_timeouts(session)->send_stall_ms;
-    return flow->stalled_us == 0 || stall_ms == 0 ? UINT64_MAX : flow->looked_us + stall_ms * 250;
+    uint64_t stall_us = session_timeouts(session)->send_stall_ms * 1000;
+    bool looks = flow->stalled_us != 0 && stall_us != 0;
+    return looks ? flow->stalled_us + (flow->looks + 1U) * (stall_us / FLOW_LOOKS) : UINT64_MAX;
 }
 
 static void session_look_at_flow(const struct session *session, struct flow *flow) {
@@ -761,23 +797,15 @@ static uint64_t earlier(uint64_t a_us, uint64_t b_us) {
 /* When the timer must fire at the latest: at the deadline, or for the state's own business. */
 static uint64_t session_due_us(const struct session *session) {
     uint64_t due_us = earlier(session_deadline(session).us, session_line_due_us(session));
+    due_us = earlier(due_us, session_look_us(session));
     if (session->chain != NULL) {
         due_us = earlier(due_us, chain_due_us(session->chain));
     }
-    switch ((enum session_state)session->state) {
-    case SESSION_CONNECTING:
-        return earlier(due_us, earlier(session->deadline_us, session->look_us));
-    case SESSION_RESETTING:
-        return earlier(due_us, session->look_us);
-    case SESSION_RELAYING:
+    if (session->state == SESSION_CONNECTING) {
+        due_us = earlier(due_us, session->deadline_us);
+    } else if (session->state == SESSION_RELAYING) {
         due_us = earlier(due_us, flow_next_look_us(session, &session->from_client));
-        return earlier(due_us, flow_next_look_us(session, &session->from_server));
-    case SESSION_INTRODUCING:
-    case SESSION_ROUTING:
-    case SESSION_GREETING:
-    case SESSION_LINGERING:
-    case SESSION_CLOSING:
-        break;
+        due_us = earlier(due_us, flow_next_look_us(session, &session->from_server));
     }
     return due_us;
 }
@@ -810,12 +838,14 @@ static void session_connect_too_slow(struct session *session) {
 }
 
 static void session_look(struct session *session) {
-    session->look_us = UINT64_MAX;
     if (session->state == SESSION_RESETTING) {
         session_look_at_unsent(session);
-    } else if (session->state == SESSION_CONNECTING && session->server == NULL) {
+        return;
+    }
+    session->look_us = UINT64_MAX;
+    if (session->server == NULL) {
         session_connect(session); /* the backoff is over */
-    } else if (session->state == SESSION_CONNECTING) {
+    } else {
         session_start_connect(session);
     }
 }
@@ -844,7 +874,7 @@ static void session_fired(struct timer *timer) {
     }
     if (session->state == SESSION_CONNECTING && session->deadline_us <= now_us) {
         session_connect_too_slow(session);
-    } else if (session->look_us <= now_us) {
+    } else if (session_look_us(session) <= now_us) {
         session_look(session);
     }
     session_hurry(session);
@@ -853,22 +883,23 @@ static void session_fired(struct timer *timer) {
 /* --- closing ---------------------------------------------------------------------------------------------------- */
 
 static int64_t since_start_us(const struct session *session, uint64_t at_us) {
-    return at_us == 0 ? -1 : (int64_t)(at_us - session->started_us);
+    return (int64_t)(at_us - session->started_us);
 }
 
-void session_direct_peer(const struct session *session, struct address *peer) {
-    struct address address = {.length = 0}; /* a client that was gone at once has none */
-    if (session->peer.family == AF_INET) {
-        address.length = sizeof address.v4;
-        address.v4 = session->peer.v4;
-    } else if (session->peer.family == AF_INET6) {
-        address.length = sizeof address.v6;
-        address.v6 = session->peer.v6;
-    } else if (session->peer.family == AF_UNIX) {
-        address.length = sizeof(sa_family_t);
-        address.any.sa_family = AF_UNIX;
+void session_direct_peer(const struct session *session, struct address *address) {
+    const struct peer *peer = &session->peer;
+    *address = (struct address){.length = 0}; /* a client that was gone at once has none */
+    if (peer->family == AF_INET) {
+        address->length = sizeof address->v4;
+        address->v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = peer->port, .sin_addr = peer->v4};
+    } else if (peer->family == AF_INET6) {
+        address->length = sizeof address->v6;
+        address->v6 = (struct sockaddr_in6){
+            .sin6_family = AF_INET6, .sin6_port = peer->port, .sin6_addr = peer->v6, .sin6_scope_id = peer->scope};
+    } else if (peer->family == AF_UNIX) {
+        address->length = sizeof(sa_family_t);
+        address->any.sa_family = AF_UNIX;
     }
-    *peer = address;
 }
 
 void session_peer(const struct session *session, struct address *peer) {
@@ -905,6 +936,8 @@ static void session_write_line(const struct session *session, const char *event)
     const struct epoch *epoch = session->settings->epoch;
     const struct upstream *upstream = session_upstream(session);
     bool closes = session->state == SESSION_CLOSING;
+    bool connected = session->connected;
+    bool answered = connected && session->first_byte_us != 0;
     char client[ADDRESS_TEXT_MAX];
     struct access_tcp tcp;
     peer_format(session, client, sizeof client);
@@ -923,8 +956,8 @@ static void session_write_line(const struct session *session, const char *event)
         .server = session->server == NULL ? NULL : session->server->name,
         .server_address = session->server == NULL ? NULL : session->server->address_text,
         .tries = session->tries,
-        .connect_us = since_start_us(session, session->connected_us),
-        .first_byte_us = since_start_us(session, session->first_byte_us),
+        .connect_us = connected ? since_start_us(session, session->connected_us) : -1,
+        .first_byte_us = answered ? since_start_us(session, session->first_byte_us) : -1,
         .duration_us = since_start_us(session, engine->now_us),
         .from_client_bytes = session->from_client.bytes,
         .from_server_bytes = session->from_server.bytes,
@@ -945,7 +978,7 @@ static void session_tally(const struct session *session) {
     tally_closed(listener, session->reason);
     tally_time(listener, &tally_durations, session->engine->now_us - session->started_us);
     tally_bytes(listener, from_client, from_server);
-    if (session->connected_us != 0) {
+    if (session->connected) {
         tally_bytes(session_upstream_tally(session), from_client, from_server);
     }
 }
@@ -1082,16 +1115,12 @@ static void session_disconnect(struct session *session) {
 }
 
 void session_hooks_are_over(struct session *session) {
-    struct owner *owner = &session->owner;
-    if (owner->held == 0 && !link_is_in_list(&owner->link)) {
-        list_append(owner->released, &owner->link);
-    }
+    owner_settle(&session->owner);
 }
 
 static void session_release(struct owner *owner) {
     struct session *session = container_of(owner, struct session, owner);
     struct engine *engine = session->engine;
-    struct listener *listener = session->listener;
     const struct settings *settings = session->settings;
     if (!session->disconnected) {
         session_disconnect(session);
@@ -1099,9 +1128,7 @@ static void session_release(struct owner *owner) {
     if (session->chain != NULL && session->chain->phase != PHASE_OVER) {
         return; /* until session_hooks_are_over */
     }
-    if (session->retry != NULL) {
-        slab_give(&engine->retries_slab, session->retry);
-    }
+    session_drop_retry(session);
     free(session->introduction);
     if (session->chain != NULL) {
         chain_free(session->chain);
@@ -1110,7 +1137,7 @@ static void session_release(struct owner *owner) {
     link_remove(&session->link);
     engine->sessions_count--;
     slab_give(&engine->sessions_slab, session);
-    engine->session_ended(engine, listener);
+    engine->session_ended(engine, settings->counted_by);
     engine_leave(engine, settings); /* last: the listener may go with it */
 }
 

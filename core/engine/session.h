@@ -39,6 +39,17 @@ struct endpoint {
     bool cut;   /* CLOSING: it did not get all, and is reset */
 };
 
+/* An address as small as it gets; a unix address is not worth keeping. */
+struct peer {
+    union {
+        struct in_addr v4;
+        struct in6_addr v6;
+    };
+    uint32_t scope; /* of v6 */
+    in_port_t port;
+    uint8_t family; /* AF_UNSPEC: not known */
+};
+
 enum { SESSION_TRIES_MAX = 16 };
 /* The servers that a session has tried in this round; only sessions whose first try failed have one. */
 struct retry {
@@ -46,51 +57,54 @@ struct retry {
     size_t tried_count;
 };
 
+/* In the order of use: what each chunk touches comes first, from the end of `owner` to that of the flows. */
 struct session {
     struct owner owner;
-    struct link link; /* in engine->sessions */
     struct engine *engine;
-    struct listener *listener;
-    const struct settings *settings;
-    struct timer timer; /* set to the earliest deadline or before it */
+    struct chain *chain;  /* ours; NULL: the listener has no filters */
+    uint64_t progress_us; /* when the last byte moved */
     struct endpoint client_end;
-    struct endpoint server_end;        /* the connection to `server` */
-    struct server *server;             /* counted in server->active; NULL: none */
-    struct retry *retry;               /* ours; NULL: none */
-    struct chain *chain;               /* ours; NULL: the listener has no filters */
-    struct introduction *introduction; /* ours, from malloc; NULL: the listener wants no PROXY header */
+    struct endpoint server_end; /* the connection to `server` */
+    uint8_t state;              /* enum session_state; session_enter changes it */
+    uint8_t reason;             /* enum close_reason, from CLOSING on */
+    uint8_t tries;
+    bool connected : 1;    /* it was, and perhaps still is */
+    bool timed_out : 1;    /* the connect that is being cancelled was too slow */
+    bool client_first : 1; /* the client ended first */
+    bool fin_seen : 1;
+    bool disconnected : 1; /* CLOSING: nothing is in flight any more, and the descriptors are closed */
+    bool nonblocking : 1;  /* both descriptors are O_NONBLOCK, for splicing */
+    uint32_t look_ms;      /* from one look to the next */
     struct flow from_client;
     struct flow from_server;
+    struct link link;   /* in engine->sessions */
+    struct timer timer; /* set to the earliest deadline or before it */
+    const struct settings *settings;
+    struct server *server;             /* counted in server->active; NULL: none */
+    struct introduction *introduction; /* ours, from malloc; NULL: the listener wants no PROXY header */
     uint64_t id;
     uint64_t started_us;
-    uint64_t progress_us;   /* when the last byte moved */
-    uint64_t deadline_us;   /* of the state; CONNECTING: of this try, or of the wait for a descriptor; 0: not set yet */
-    uint64_t look_us;       /* CONNECTING: when to try (again); RESETTING: when to look again; UINT64_MAX: not now */
-    uint64_t connected_us;  /* 0: never */
-    uint64_t first_byte_us; /* the server's; 0: none yet */
+    uint64_t deadline_us; /* of the state; CONNECTING: of this try, or of the wait for a descriptor; 0: not set yet;
+                           * RESETTING: when to look again */
     union {
-        sa_family_t family;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } peer;            /* who connected, a client or a proxy; a unix address is not worth keeping */
+        struct {                 /* until it is connected */
+            struct retry *retry; /* ours; NULL: none */
+            uint64_t look_us;    /* CONNECTING: when to try (again); UINT64_MAX: not now */
+        };
+        struct { /* from then on */
+            uint64_t connected_us;
+            uint64_t first_byte_us; /* the server's; 0: none yet */
+        };
+    };
     const char *doing; /* for people: what it waits for */
     const char *error; /* a constant text, or NULL */
-    uint8_t state;     /* enum session_state; session_enter changes it */
-    uint8_t reason;    /* enum close_reason, from CLOSING on */
-    uint8_t tries;
-    bool timed_out;    /* the connect that is being cancelled was too slow */
-    bool client_first; /* the client ended first */
-    bool fin_seen;
-    bool disconnected; /* CLOSING: nothing is in flight any more, and the descriptors are closed */
-    bool nonblocking;  /* both descriptors are O_NONBLOCK, for splicing */
-    uint32_t unsent;   /* RESETTING: what the receiver had not acknowledged when we looked last */
-    uint32_t look_ms;  /* from one look to the next */
+    struct peer peer;  /* who connected, a client or a proxy */
     uint32_t periods;  /* of epoch->access_lines.every_us that have passed */
     uint32_t source;   /* where settings->sources counts it; 0: nowhere */
 };
 
 /* Takes over an accepted descriptor. Without memory for a session it is closed, and false is returned. */
-bool session_open(struct engine *engine, struct listener *listener, const struct settings *settings, int fd);
+bool session_open(struct engine *engine, const struct settings *settings, int fd);
 
 /* Begins closing; the last completion frees the session. Safe to call twice. */
 void session_close(struct session *session, enum close_reason reason);
@@ -170,6 +184,13 @@ static inline const struct session *session_of_const(const struct flow *flow) {
 /* A byte moved: timeouts of inactivity begin anew. */
 static inline void session_progress(struct session *session) {
     session->progress_us = session->engine->now_us;
+}
+
+/* The server has sent something for the first time. */
+static inline void session_note_first_byte(struct session *session) {
+    if (session->connected) {
+        session->first_byte_us = session->engine->now_us;
+    }
 }
 
 /* A deadline may have come nearer: the timer must not fire after it. */

@@ -8,13 +8,15 @@
 #include "engine/upstream.h"
 
 struct epoch;
+struct listener;
 struct sources;
 struct tally_cells;
 
 struct settings {
     struct epoch *epoch;
-    const char *listener; /* its name */
-    size_t index;         /* of its filters on each worker */
+    const char *listener;        /* its name */
+    struct listener *counted_by; /* where its sessions have a place; outlives it */
+    size_t index;                /* of its filters on each worker */
     struct config_timeouts timeouts;
     struct kernel_tcp_options tcp;
     struct upstream *upstream;         /* NULL: a filter decides */

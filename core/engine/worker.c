@@ -65,7 +65,6 @@ static void engine_init(struct engine *engine, const struct worker_options *opti
                               .acceptor_ended = worker_acceptor_ended};
     wheel_init(&engine->wheel, engine_now_ms(engine));
     splices_init(&engine->splices, PIPES_MAX);
-    list_init(&engine->released);
     list_init(&engine->sessions);
     list_init(&engine->entry.touched);
     queue_init(&engine->entry.view);
@@ -530,7 +529,7 @@ static bool worker_has_buffers_to_share(const struct engine *engine) {
 
 static uint64_t worker_wait_us(const struct worker *worker, uint64_t max_wait_us) {
     const struct engine *engine = &worker->engine;
-    bool has_left_over = !list_is_empty(&engine->closed_chains) || !list_is_empty(&engine->released);
+    bool has_left_over = !list_is_empty(&engine->closed_chains) || engine->released != NULL;
     if (has_left_over || worker_goes_on(worker) || worker_has_buffers_to_share(engine)) {
         return 0; /* (what ran at the end of the last turn has closed sessions) */
     }

@@ -2,7 +2,7 @@
 
 enum { SLAB_CHUNK = 64 * 1024 };
 
-void zero_copies_init(struct zero_copies *all, struct buffers *buffers, struct list *released) {
+void zero_copies_init(struct zero_copies *all, struct buffers *buffers, struct owner **released) {
     *all = (struct zero_copies){.buffers = buffers, .released = released};
     list_init(&all->open);
     slab_init(&all->slab, sizeof(struct zero_copy), SLAB_CHUNK);

@@ -23,10 +23,10 @@ struct zero_copies {
     struct list open;
     struct slab slab;
     struct buffers *buffers;
-    struct list *released;
+    struct owner **released;
 };
 
-void zero_copies_init(struct zero_copies *all, struct buffers *buffers, struct list *released);
+void zero_copies_init(struct zero_copies *all, struct buffers *buffers, struct owner **released);
 /* Gives back what the kernel still holds: only when nothing will be received into the buffers any more. */
 void zero_copies_abandon(struct zero_copies *all);
 void zero_copies_finish(struct zero_copies *all);

@@ -125,6 +125,7 @@ static bool part_take_tallies(struct generation_part *part, struct generation *g
     struct epoch *epoch = part->epoch;
     bool taken = true;
     for (size_t i = 0; i < epoch->settings_count; i++) {
+        epoch->settings[i].counted_by = generation->listeners[i];
         epoch->settings[i].tally = tally_cells(generation->listeners[i]->tally, worker);
         taken = taken && epoch->settings[i].tally != NULL;
     }

@@ -75,6 +75,9 @@ void arena_begin(struct arena *arena, const struct filter_list *filters, bool sp
     arena->lists[ARENA_FILTERED] = *filters;
     arena->epoch = epoch_create(arena->configs, ARENA_SIDES, &arena->upstream, 1, arena->lists, 1);
     check(arena->epoch != NULL);
+    for (enum arena_side side = ARENA_PLAIN; side < ARENA_SIDES; side++) {
+        arena->epoch->settings[side].counted_by = &arena->listeners[side];
+    }
     arena->io = (struct config_io){.sqpoll_cpu = -1, .splice = splice};
     const struct worker_options worker = {.io = &arena->io,
                                           .session_ids = &arena->session_ids,

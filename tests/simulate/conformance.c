@@ -39,7 +39,7 @@ struct asked {
 struct stage {
     struct ring *ring;
     struct owner owner;
-    struct list released;
+    struct owner *released;
     struct bytes seen;
     enum family family;
     struct address address; /* of the listener */
@@ -191,7 +191,7 @@ static void stage_ring(struct stage *stage, enum family family, const char *disa
     struct ring_options options = {
         .entries = 64, .completions = 256, .buffers_count = BUFFERS, .buffer_size = BUFFER_SIZE, .sqpoll_cpu = -1};
     *stage = (struct stage){.family = family, .listener = -1, .near = -1, .far = -1};
-    list_init(&stage->released);
+    stage->released = NULL;
     owner_init(&stage->owner, &stage->released, release_nothing);
     bytes_init(&stage->seen);
     stage->ring = ring_create(&options, &error);

@@ -66,7 +66,7 @@ static bool queue_could_move(const struct passage *passage, enum direction direc
     const struct flow *flow = flow_of(passage, direction);
     const struct stream *sink = source_of(passage, direction_opposite(direction));
     bool has_sink = direction == FROM_SERVER || passage->session->chain->phase >= PHASE_CONNECTED;
-    bool pending = flow->queue.bytes > 0 || flow->splice != NULL || (flow->complete && !flow->ended);
+    bool pending = flow->queue.bytes > 0 || flow_has_pipe(flow) || (flow->complete && !flow->ended);
     return pending && has_sink && !flow->ended && is_open(sink) && !sink->shut && stream_poll_write(sink);
 }
 
@@ -77,7 +77,7 @@ static bool source_could_move(const struct passage *passage, enum direction dire
     const struct stream *sink = source_of(passage, direction_opposite(direction));
     bool listens = chain->phase == PHASE_RELAY && !chain->ends && !flow->source_ended && is_open(sink);
     bool has_room = flow->queue.bytes + chain_backlog(chain, direction) <= FLOW_QUEUE_MAX / 2;
-    bool is_free = !flow->spliced || (flow->splice == NULL && flow->queue.bytes == 0);
+    bool is_free = !flow->spliced || (!flow_has_pipe(flow) && flow->queue.bytes == 0);
     is_free = is_free && !(flow->starved && flow->blocked); /* it has no use for a buffer now */
     is_free = is_free && (chain->is_filtered[direction] || flow->queue.bytes == 0 || stream_poll_write(sink));
     return listens && has_room && is_free && chain->limits[direction].rate == 0 && is_open(source) &&

@@ -16,7 +16,7 @@ struct bench {
     struct world *world;
     struct ring *ring;
     struct owner owner;
-    struct list released;
+    struct owner *released;
     struct op op;
     struct op other_op;
     struct completion last;
@@ -52,7 +52,7 @@ static void bench_open(struct bench *bench, const struct world_options *options)
     struct error error;
     *bench = (struct bench){.world = world_create(options)};
     bench->ring = ring_create(&ring_options, &error);
-    list_init(&bench->released);
+    bench->released = NULL;
     owner_init(&bench->owner, &bench->released, bench_release);
     op_init(&bench->op, &bench->owner, bench_done);
     op_init(&bench->other_op, &bench->owner, bench_done);

@@ -135,6 +135,7 @@ static struct epoch *epoch_make(struct simulation *simulation) {
                      scene->has_filters ? simulation->filter_lists : NULL, scene->world.seed + simulation->reloads);
     check(epoch != NULL);
     for (size_t i = 0; i < scene->listeners_count; i++) {
+        epoch->settings[i].counted_by = &simulation->listeners[i];
         epoch->settings[i].sources = simulation->sources[i];
     }
     epoch->access_log = simulation->records_queue;

@@ -50,7 +50,7 @@ void troupe_add_counters(const struct troupe *troupe, struct troupe_counters *su
 
 void troupe_meet_server(struct troupe *troupe, struct passage *passage) {
     const struct session *session = passage->session;
-    if (session != NULL && session->server_end.fd >= 0 && session->connected_us != 0) {
+    if (session != NULL && session->server_end.fd >= 0 && session->connected) {
         passage_meet(passage, file_get(troupe->world, session->server_end.fd, __func__)->stream);
     }
 }

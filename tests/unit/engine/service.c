@@ -63,6 +63,7 @@ void service_open(struct service *service) {
     service_open_upstream(service);
     service->epoch = epoch_create(&service->listener_config, 1, &service->upstream, 1, NULL, 42);
     cr_assert_not_null(service->epoch);
+    service->epoch->settings[0].counted_by = &service->listener;
     if (service->access_log != NULL) {
         service->epoch->access_log = access_queue_create(service->access_log, ACCESS_FORMAT_TEXT);
     }
@@ -126,7 +127,7 @@ int service_client(struct service *service) {
 void service_take(struct service *service, int fd) {
     atomic_fetch_add(&service->listener.quota.active, 1);
     atomic_fetch_add(&service->process.active, 1);
-    cr_assert(session_open(&service->worker.engine, &service->listener, &service->epoch->settings[0], fd));
+    cr_assert(session_open(&service->worker.engine, &service->epoch->settings[0], fd));
 }
 
 int service_server(struct service *service, size_t server) {

@@ -23,7 +23,7 @@ void stage_open(struct stage *stage, const struct ring_options *options) {
     *stage = (struct stage){.ring = ring_create(options, &error)};
     cr_assert_not_null(stage->ring, "%s", error.text);
     list_init(&stage->requests);
-    list_init(&stage->released);
+    stage->released = NULL;
     owner_init(&stage->owner, &stage->released, NULL);
 }
 

@@ -17,7 +17,7 @@ struct stage {
     struct ring *ring;
     struct owner owner;   /* of all requests */
     struct list requests; /* those that have not been finished */
-    struct list released;
+    struct owner *released;
     uint64_t now_us;
 };
 

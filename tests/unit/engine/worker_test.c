@@ -295,6 +295,7 @@ static void crowd_open(struct crowd *crowd) {
     }
     crowd->next = epoch_create(&service->listener_config, 1, &service->upstream, 1, NULL, 43);
     cr_assert_not_null(crowd->next);
+    crowd->next->settings[0].counted_by = &service->listener;
 }
 
 static void crowd_accept(struct crowd *crowd) {
