@@ -9,6 +9,7 @@
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -29,6 +30,27 @@ static int socket_open(const struct address *address) {
     return fd;
 }
 
+/* Tests run side by side, and between the look at a port and the server that listens there another one may look, too:
+ * it finds this name taken, which is ours until this process ends. */
+static bool port_reserve(uint16_t port) {
+    struct address name = {.local.sun_family = AF_UNIX};
+    int length = snprintf(name.local.sun_path + 1, sizeof(name.local.sun_path) - 1, "moonring-test-port-%u", port);
+    name.length = (socklen_t)offsetof(struct sockaddr_un, sun_path) + 1 + (socklen_t)length;
+    int fd = socket_open(&name);
+    if (bind(fd, &name.any, name.length) == 0) {
+        return true; /* and it stays open */
+    }
+    close(fd);
+    return false;
+}
+
+static bool port_is_free(const struct address *address) {
+    int fd = socket_open(address);
+    bool is_free = bind(fd, &address->any, address->length) == 0;
+    close(fd);
+    return is_free;
+}
+
 uint16_t peer_free_port(void) {
     enum { PORT_FIRST = 20000, PORTS = 10000 };
     for (;;) {
@@ -36,10 +58,7 @@ uint16_t peer_free_port(void) {
         cr_assert(getrandom(&port, sizeof(port), 0) == sizeof(port));
         struct address address = address_of("127.0.0.1:0");
         address_set_port(&address, (uint16_t)(PORT_FIRST + port % PORTS));
-        int fd = socket_open(&address);
-        bool is_free = bind(fd, &address.any, address.length) == 0;
-        close(fd);
-        if (is_free) {
+        if (port_reserve(address_port(&address)) && port_is_free(&address)) {
             return address_port(&address);
         }
     }

@@ -27,7 +27,8 @@ void peer_blackhole(struct peer_listener *listener);
 void peer_listener_unblock(struct peer_listener *listener);
 /* Resets who was not accepted; connecting is refused from now on. */
 void peer_listener_close(struct peer_listener *listener);
-/* For servers that cannot be told to take any port: one that is free now, outside the range that clients get. */
+/* For servers that cannot be told to take any port: one that is free now, outside the range that clients get, and that
+ * no other test gets before this one is over. */
 uint16_t peer_free_port(void);
 /* Waits until a server that was started accepts connections. */
 void peer_wait_for_server(const char *address);
