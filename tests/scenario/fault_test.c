@@ -65,7 +65,14 @@ static uint64_t echoes_end(struct echo *echoes, size_t count) {
 
 /* Everybody asks much more than fits between them and a server that does not read. */
 Test(fault, of_a_paused_server_loses_no_byte_refuses_nobody_and_burns_no_cpu, .timeout = 60) {
-    enum { CLIENTS = 16, LATE_CLIENTS = 4, ALL = CLIENTS + LATE_CLIENTS, AHEAD_MAX = 16 << 20, PAUSE_MS = 1000 };
+    enum {
+        CLIENTS = 16,
+        LATE_CLIENTS = 4,
+        ALL = CLIENTS + LATE_CLIENTS,
+        AHEAD_MAX = 16 << 20,
+        PAUSE_MS = 1000,
+        IDLE_NS = 50000000
+    };
     struct redis redis;
     struct moonring moonring;
     struct echo echoes[ALL];
@@ -81,10 +88,13 @@ Test(fault, of_a_paused_server_loses_no_byte_refuses_nobody_and_burns_no_cpu, .t
     echoes_open(echoes + CLIENTS, LATE_CLIENTS, moonring.address, AHEAD_MAX);
     echoes_run(echoes, ALL, PAUSE_MS);
     moonring_wait_counter_is(&moonring, "moonring_server_sessions_active", ALL);
-    uint64_t cpu_before_ns = process_cpu_ns(&moonring.process);
-    echoes_run(echoes, ALL, PAUSE_MS);
-    uint64_t cpu_ns = process_cpu_ns(&moonring.process) - cpu_before_ns;
-    cr_assert(cpu_ns < 50000000, "%lu ns of CPU in a second of waiting", cpu_ns);
+    uint64_t cpu_ns = UINT64_MAX;
+    for (int second = 0; second < 10 && cpu_ns >= IDLE_NS; second++) { /* until what fits between them is there */
+        uint64_t cpu_before_ns = process_cpu_ns(&moonring.process);
+        echoes_run(echoes, ALL, PAUSE_MS);
+        cpu_ns = process_cpu_ns(&moonring.process) - cpu_before_ns;
+    }
+    cr_assert(cpu_ns < IDLE_NS, "%lu ns of CPU in a second of waiting", cpu_ns);
 
     process_signal(&redis.process, SIGCONT);
     echoes_run(echoes, ALL, 300);

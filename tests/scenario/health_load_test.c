@@ -11,7 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KNOCKERS = 4, SERVERS = 2, PATIENCE_MS = 1000 };
+enum {
+    KNOCKERS = 4,
+    SERVERS = 2,
+    PATIENCE_MS = DEADLINE_MS / 2,
+    IMPATIENCE_MS = 100, /* of those whose failures nobody counts */
+};
 
 /* Clients that connect, ask, and want an answer, again and again. */
 struct knocking {
@@ -23,13 +28,15 @@ struct knocking {
     _Atomic uint64_t answered;
     _Atomic uint64_t failed;
     _Atomic uint64_t since_ms; /* who began earlier is not counted */
+    atomic_int patience_ms;    /* how long an answer may take */
 };
 
-static bool receives(int fd, const char *answer) {
+static bool receives(int fd, const struct knocking *knocking) {
+    const char *answer = knocking->answer;
     char text[64];
     size_t size = 0, wanted = strlen(answer);
     struct pollfd readable = {.fd = fd, .events = POLLIN};
-    while (size < wanted && poll(&readable, 1, PATIENCE_MS) > 0) {
+    while (size < wanted && poll(&readable, 1, atomic_load(&knocking->patience_ms)) > 0) {
         ssize_t got = recv(fd, text + size, wanted - size, 0);
         if (got <= 0) {
             return false;
@@ -43,7 +50,7 @@ static bool knock(const struct knocking *knocking) {
     int fd = socket(address_family(&knocking->address), SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool answered = fd >= 0 && connect(fd, &knocking->address.any, knocking->address.length) == 0 &&
                     send(fd, knocking->question, strlen(knocking->question), MSG_NOSIGNAL) > 0 &&
-                    receives(fd, knocking->answer);
+                    receives(fd, knocking);
     close(fd);
     return answered;
 }
@@ -62,7 +69,7 @@ static void *knock_on(void *argument) {
 
 static void knocking_start(struct knocking *knocking, const char *address, const char *question, const char *answer) {
     struct error error;
-    *knocking = (struct knocking){.question = question, .answer = answer};
+    *knocking = (struct knocking){.question = question, .answer = answer, .patience_ms = PATIENCE_MS};
     cr_assert(address_parse(&knocking->address, address, false, &error), "%s", error.text);
     for (size_t index = 0; index < KNOCKERS; index++) {
         cr_assert(pthread_create(&knocking->threads[index], NULL, knock_on, knocking) == 0);
@@ -71,6 +78,7 @@ static void knocking_start(struct knocking *knocking, const char *address, const
 
 /* From now on; so many more answers, and how many failures there were meanwhile. */
 static uint64_t knocking_failures(struct knocking *knocking, uint64_t answers) {
+    atomic_store(&knocking->patience_ms, PATIENCE_MS);
     atomic_store(&knocking->since_ms, deadline_now_ms() + 1);
     deadline_pause(2);
     uint64_t failed = atomic_load(&knocking->failed);
@@ -157,6 +165,12 @@ static void wait_log(struct stage *stage, const char *text) {
     process_wait_line(&stage->moonring.process, &stage->moonring.process.errors, text);
 }
 
+/* Who comes to a silent server gives up soon, until failures count again. */
+static void server_pause(struct stage *stage, size_t index) {
+    atomic_store(&stage->knocking.patience_ms, IMPATIENCE_MS);
+    process_signal(&stage->servers[index], SIGSTOP);
+}
+
 /* Until then a check would be the first of its server, which decides alone. */
 static void wait_checked(struct stage *stage) {
     moonring_wait_counter(&stage->moonring,
@@ -165,7 +179,7 @@ static void wait_checked(struct stage *stage) {
                           "moonring_server_checks_total{upstream=\"pool\",server=\"b\",result=\"passed\"}", 1);
 }
 
-#define CHECKS "health_check: {interval: 100ms, timeout: 200ms, rise: 2, fall: 2}"
+#define CHECKS "health_check: {interval: 100ms, timeout: 1s, rise: 2, fall: 2}"
 
 /* Whoever had a session on it is cut; whoever comes afterwards notices nothing, before it is down nor afterwards. */
 static void server_is_killed(bool is_redis) {
@@ -197,8 +211,8 @@ static void server_is_paused(bool is_redis) {
     struct stage stage;
     stage_start(&stage, is_redis, CHECKS);
     wait_checked(&stage);
-    process_signal(&stage.servers[0], SIGSTOP);
-    wait_log(&stage, "server a is down: no answer within 200ms, 2 checks in a row");
+    server_pause(&stage, 0);
+    wait_log(&stage, "server a is down: no answer within 1s, 2 checks in a row");
     cr_assert(knocking_failures(&stage.knocking, 500) == 0, "after the fall time");
     process_signal(&stage.servers[0], SIGCONT);
     wait_log(&stage, "server a is up again");
@@ -218,7 +232,7 @@ Test(health_load, without_checks_a_silent_server_is_ejected, .timeout = 60) {
     struct stage stage;
     stage_start(&stage, true,
                 "timeouts: {connect: 200ms}\n    outlier_detection: {consecutive_failures: 3, ejection_time: 1h}");
-    process_signal(&stage.servers[0], SIGSTOP);
+    server_pause(&stage, 0);
     wait_log(&stage, "server a is ejected for 1h: "); /* after three, or some more before the control thread knows */
     cr_assert(knocking_failures(&stage.knocking, 500) == 0, "when it is ejected");
     process_signal(&stage.servers[0], SIGCONT);

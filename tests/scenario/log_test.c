@@ -259,6 +259,7 @@ Test(log, tells_sessions_and_counters_at_sigusr2, .timeout = 30) {
     pair_open(&pair, moonring.address, &listener);
     pair_open(&other, moonring.address, &listener);
     pair_exchange(&pair, 1000);
+    pair_exchange(&other, 1000); /* by then moonring, too, knows that it is connected */
     process_signal(&moonring.process, SIGUSR2);
     struct process *process = &moonring.process;
     for (int session = 0; session < 2; session++) {

@@ -80,11 +80,11 @@ Test(watch, notices_a_file_that_is_written_in_place, .timeout = 30) {
     moonring_stop(&stage.moonring);
 }
 
-Test(watch, waits_for_the_end_of_what_is_written_bit_by_bit, .timeout = 30) {
-    struct stage stage;
-    stage_start(&stage);
-    const char *text = version(&stage, "");
-    int fd = open(path_of(&stage, "moonring.yaml"), O_WRONLY | O_TRUNC | O_CLOEXEC);
+/* Returns how long it took. */
+static uint64_t write_bit_by_bit(struct stage *stage) {
+    const char *text = version(stage, "");
+    uint64_t begin_ms = deadline_now_ms();
+    int fd = open(path_of(stage, "moonring.yaml"), O_WRONLY | O_TRUNC | O_CLOEXEC);
     for (size_t at = 0; text[at] != 0; at += 20) {
         size_t left = strlen(text + at);
         cr_assert(write(fd, text + at, left < 20 ? left : 20) > 0);
@@ -94,8 +94,23 @@ Test(watch, waits_for_the_end_of_what_is_written_bit_by_bit, .timeout = 30) {
         }
     }
     close(fd);
-    expect_reload(&stage);
-    cr_assert(process_count_lines(&stage.moonring.process.errors, "refused") == 0);
+    return deadline_now_ms() - begin_ms;
+}
+
+/* Whoever writes on for a second without a bit is not waited for: it is tried again where the machine was that slow. */
+Test(watch, waits_for_the_end_of_what_is_written_bit_by_bit, .timeout = 60) {
+    enum { TRIES = 10, TOO_SLOW_MS = 1000 };
+    struct stage stage;
+    size_t refused = 0;
+    uint64_t took_ms = TOO_SLOW_MS;
+    stage_start(&stage);
+    for (int try = 0; try < TRIES && took_ms >= TOO_SLOW_MS; try++) {
+        size_t before = process_count_lines(&stage.moonring.process.errors, "refused");
+        took_ms = write_bit_by_bit(&stage);
+        expect_reload(&stage);
+        refused = process_count_lines(&stage.moonring.process.errors, "refused") - before;
+    }
+    cr_assert(refused == 0);
 }
 
 Test(watch, notices_a_file_that_is_replaced_by_a_rename, .timeout = 30) {

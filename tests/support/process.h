@@ -62,6 +62,10 @@ void process_run(struct process *process, const char *const arguments[]);
 
 /* Nanoseconds of CPU that all its threads have used, the kernel threads of its rings included. */
 uint64_t process_cpu_ns(const struct process *process);
+/* The least that it used in one of several stretches of `milliseconds`, ending with the first one below `enough_ns`:
+ * what burns the CPU while it waits does so in each, and who only had something to finish, on a machine that is busy,
+ * not. */
+uint64_t process_idle_cpu_ns(const struct process *process, int milliseconds, uint64_t enough_ns);
 /* Resident memory in KiB. */
 uint64_t process_memory_kib(const struct process *process);
 size_t process_descriptors_count(const struct process *process);
