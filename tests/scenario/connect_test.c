@@ -101,7 +101,7 @@ Test(connect, gives_up_on_a_server_that_hangs, .timeout = 30) {
     peer_connect(&client, moonring.address);
     peer_expect_closed(&client);
     uint64_t took_ms = deadline_now_ms() - start_ms;
-    cr_assert(took_ms >= 300 && took_ms < 2000, "it took %lu ms", took_ms);
+    cr_assert(took_ms >= 300 && took_ms < 5000, "it took %lu ms", took_ms); /* what it is without being told */
     moonring_expect_session(&moonring, "reason=timeout_connect ended_by=moonring");
 }
 

@@ -46,7 +46,7 @@ Test(example_one_port, gives_a_client_that_waits_the_greeting_of_ssh, .timeout =
     peer_connect(&client, FRONT);
     peer_expect(&client, "SSH-2.0-OpenSSH");
     uint64_t took_ms = deadline_now_ms() - start_ms;
-    cr_assert(took_ms >= 500 && took_ms < 3000, "it took %lu ms", took_ms);
+    cr_assert(took_ms >= 500, "it took %lu ms", took_ms);
     peer_close(&client);
     moonring_stop(&world.moonring);
 }

@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-enum { REPLY_SIZE = 10 << 20, REPLY_PIECES = 20, PIECE_PAUSE_MS = 40 }; /* 800 ms; half_close is 300 ms */
+enum { REPLY_SIZE = 10 << 20, REPLY_PIECES = 20, PIECE_PAUSE_MS = 160 }; /* 3.2 s; half_close is 3 s */
 
 static void relay_slowly(struct peer *from, struct peer *to) {
     for (int piece = 0; piece < REPLY_PIECES; piece++) {
@@ -41,7 +41,7 @@ static void session_start(struct moonring *moonring, struct pair *pair, enum kin
     char address[ADDRESS_TEXT_MAX];
     struct peer_listener listener;
     peer_listen(&listener, kind_address(server, &folder, "server.sock", address));
-    moonring_start(moonring, "listeners: {web: {bind: '%s', upstream: '%s', timeouts: {half_close: 300ms}}}\n",
+    moonring_start(moonring, "listeners: {web: {bind: '%s', upstream: '%s', timeouts: {half_close: 3s}}}\n",
                    kind_address(client, &folder, "client.sock", address), listener.address);
     pair_open(pair, moonring->address, &listener);
 }

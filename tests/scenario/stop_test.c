@@ -25,10 +25,8 @@ static void drain_begin(struct moonring *moonring, struct pair *pair, const char
 Test(stop, without_sessions_ends_at_once, .timeout = 30) {
     struct moonring moonring;
     struct peer_listener listener;
-    moonring_start_web(&moonring, &listener, "", "");
-    uint64_t start_ms = deadline_now_ms();
+    moonring_start_web(&moonring, &listener, "", "shutdown: {drain_timeout: 1h}\n");
     moonring_stop(&moonring);
-    cr_assert(deadline_now_ms() - start_ms < 2000);
 }
 
 Test(stop, refuses_new_clients_and_lets_live_sessions_finish, .timeout = 30) {
@@ -54,7 +52,7 @@ Test(stop, cuts_sessions_that_outlive_the_drain, .timeout = 30) {
     peer_expect_closed(&pair.server);
     cr_assert(process_wait(&moonring.process) == 0);
     uint64_t took_ms = deadline_now_ms() - start_ms;
-    cr_assert(took_ms >= 500 && took_ms < 3000, "it took %lu ms", took_ms);
+    cr_assert(took_ms >= 500, "it took %lu ms", took_ms);
     process_wait_line(&moonring.process, &moonring.process.output, "reason=shutdown ended_by=moonring");
 }
 
@@ -64,7 +62,7 @@ static void second_signal_ends_now(int signal) {
     drain_begin(&moonring, &pair, "shutdown: {drain_timeout: 1h}\n");
     pair_exchange(&pair, 1000);
     process_signal(&moonring.process, signal);
-    cr_assert(process_wait_at_most(&moonring.process, 2000) == 0);
+    cr_assert(process_wait(&moonring.process) == 0);
     peer_expect_closed(&pair.client);
     peer_expect_closed(&pair.server);
     process_wait_line(&moonring.process, &moonring.process.output, "reason=shutdown ended_by=moonring");
@@ -83,14 +81,17 @@ Test(stop, at_once_ends_a_session_that_is_still_connecting, .timeout = 30) {
     struct peer_listener dead;
     struct peer client;
     peer_blackhole(&dead);
-    moonring_start(&moonring, "listeners: {web: {bind: '127.0.0.1:0', upstream: '%s'}}\n", dead.address);
+    moonring_start(&moonring,
+                   "listeners: {web: {bind: '127.0.0.1:0', upstream: '%s', timeouts: {connect: 1h}}}\n"
+                   "shutdown: {drain_timeout: 1h}\n",
+                   dead.address);
     peer_connect(&client, moonring.address);
     moonring_wait_counter(&moonring, "moonring_sessions_active", 1);
     process_signal(&moonring.process, SIGTERM);
     process_wait_line(&moonring.process, &moonring.process.errors, "stopping"); /* or both would be one signal */
     process_signal(&moonring.process, SIGTERM);
     peer_expect_closed(&client);
-    cr_assert(process_wait_at_most(&moonring.process, 2000) == 0);
+    cr_assert(process_wait(&moonring.process) == 0);
 }
 
 Test(stop, serves_clients_that_were_waiting_in_the_queue, .timeout = 30) {

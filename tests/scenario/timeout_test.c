@@ -12,12 +12,12 @@ static void session_start(struct moonring *moonring, struct pair *pair, const ch
     pair_open(pair, moonring->address, &listener);
 }
 
-/* Both sides are closed `timeout_ms` after start_ms, and the log says why. */
+/* Both sides are closed, not before `timeout_ms` after start_ms, and the log says why. */
 static void expect_timeout(struct moonring *moonring, struct pair *pair, uint64_t start_ms, uint64_t timeout_ms,
                            const char *words) {
     moonring_expect_session(moonring, words);
     uint64_t took_ms = deadline_now_ms() - start_ms;
-    cr_assert(took_ms + 5 >= timeout_ms && took_ms < timeout_ms + 1500, "it took %lu ms", took_ms);
+    cr_assert(took_ms + 5 >= timeout_ms, "it took %lu ms", took_ms);
     peer_expect_closed(&pair->client);
     peer_expect_closed(&pair->server);
 }
@@ -44,14 +44,14 @@ Test(timeout, idle_closes_a_session_that_never_spoke, .timeout = 30) {
 Test(timeout, idle_spares_a_session_in_which_one_side_speaks, .timeout = 30) {
     struct moonring moonring;
     struct pair pair;
-    session_start(&moonring, &pair, "timeouts: {idle: 400ms}");
+    session_start(&moonring, &pair, "timeouts: {idle: 3s}");
     for (int round = 0; round < 10; round++) {
         peer_relay(&pair.server, &pair.client, 10);
-        deadline_pause(100);
+        deadline_pause(400); /* all of them are longer than the timeout, none is nearly as long */
     }
     uint64_t start_ms = deadline_now_ms();
     pair_exchange(&pair, 100);
-    expect_timeout(&moonring, &pair, start_ms, 400, "reason=timeout_idle from_server_bytes=200");
+    expect_timeout(&moonring, &pair, start_ms, 3000, "reason=timeout_idle from_server_bytes=200");
 }
 
 Test(timeout, half_close_closes_when_the_open_direction_is_silent, .timeout = 30) {
@@ -74,11 +74,12 @@ Test(timeout, half_close_spares_a_session_whose_sides_are_both_open, .timeout = 
     pair_exchange(&pair, 100);
 }
 
-/* A small window, and more bytes than moonring's socket takes (net.ipv4.tcp_wmem lets it take 4 MiB). */
-static size_t stall_begin(struct moonring *moonring, struct pair *pair) {
-    enum { WINDOW = 16384, MORE_THAN_FITS = 8 << 20 };
+/* A small window, and more bytes than the kernel takes on the way: with Debian's limits 16 MiB, on some machines more.
+ */
+static size_t stall_begin(struct moonring *moonring, struct pair *pair, const char *timeouts) {
+    enum { WINDOW = 16384, MORE_THAN_FITS = 512 << 20 };
     struct peer_listener listener;
-    moonring_start_web(moonring, &listener, "timeouts: {send_stall: 800ms}", "");
+    moonring_start_web(moonring, &listener, timeouts, "");
     int size = WINDOW;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
@@ -91,20 +92,21 @@ Test(timeout, send_stall_closes_when_a_reader_takes_nothing, .timeout = 30) {
     struct moonring moonring;
     struct pair pair;
     uint64_t start_ms = deadline_now_ms();
-    stall_begin(&moonring, &pair);
+    stall_begin(&moonring, &pair, "timeouts: {send_stall: 800ms}");
     expect_timeout(&moonring, &pair, start_ms, 800, "reason=timeout_send_stall ended_by=moonring");
 }
 
 /* Its kernel takes some bytes again and again, but for long not so many that a send would find room. */
 Test(timeout, send_stall_spares_a_slow_reader_that_takes_something, .timeout = 30) {
+    enum { ROUNDS = 25, TAKEN = 30000 };
     struct moonring moonring;
     struct pair pair;
-    size_t sent = stall_begin(&moonring, &pair);
-    for (int round = 0; round < 25; round++) {
-        peer_expect_pattern(&pair.client, 30000);
-        deadline_pause(100);
+    size_t sent = stall_begin(&moonring, &pair, "timeouts: {send_stall: 3s}");
+    for (int round = 0; round < ROUNDS; round++) {
+        peer_expect_pattern(&pair.client, TAKEN);
+        deadline_pause(160); /* 4 s in all */
     }
-    peer_expect_pattern(&pair.client, sent - 25 * 30000);
+    peer_expect_pattern(&pair.client, sent - ROUNDS * TAKEN);
     pair_exchange(&pair, 100);
 }
 
@@ -112,12 +114,12 @@ Test(timeout, max_lifetime_closes_a_busy_session, .timeout = 30) {
     struct moonring moonring;
     struct peer_listener listener;
     struct pair pair;
-    moonring_start_web(&moonring, &listener, "timeouts: {max_lifetime: 700ms}", "");
+    moonring_start_web(&moonring, &listener, "timeouts: {max_lifetime: 3s}", "");
     uint64_t start_ms = deadline_now_ms(); /* before it is accepted: from then on it counts */
     pair_open(&pair, moonring.address, &listener);
     for (int round = 0; round < 5; round++) {
         pair_exchange(&pair, 100);
         deadline_pause(100);
     }
-    expect_timeout(&moonring, &pair, start_ms, 700, "reason=timeout_lifetime ended_by=moonring from_client_bytes=500");
+    expect_timeout(&moonring, &pair, start_ms, 3000, "reason=timeout_lifetime ended_by=moonring from_client_bytes=500");
 }

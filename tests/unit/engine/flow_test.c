@@ -150,7 +150,7 @@ Test(flow, whose_receiver_takes_no_more_does_not_end_the_other_direction, .timeo
     struct service service;
     service_init(&service);
     service.unix_servers = true;
-    service.listener_config.timeouts.send_stall_ms = 200;
+    service.listener_config.timeouts.send_stall_ms = 2000;
     service_open(&service);
     struct service_pair pair = service_pair(&service);
     for (size_t sent = 0; !service_session(&service)->from_client.blocked;) {
@@ -160,7 +160,7 @@ Test(flow, whose_receiver_takes_no_more_does_not_end_the_other_direction, .timeo
     cr_assert_eq(shutdown(pair.server, SHUT_RD), 0);
     socket_drain(pair.server); /* there is room now, but the next send fails */
     service_wait(&service, service_session(&service)->from_client.ended);
-    uint64_t end_ms = deadline_after(600);
+    uint64_t end_ms = deadline_after(2600);
     for (uint64_t offset = 0; deadline_left_ms(end_ms) > 0; offset += 10) {
         socket_write(pair.server, offset, 10);
         service_expect(&service, pair.client, offset, 10);

@@ -74,9 +74,9 @@ Test(task, is_cancelled_before_it_starts_and_while_it_waits, .timeout = 20) {
     run_body(&proxy, "",
              "mr.after(0.001, function() print('bad') end):cancel()\n"
              "mr.spawn(function() print('bad') end):cancel()\n"
-             "local waiting = mr.spawn(function() mr.sleep(0.01) print('bad') end)\n"
+             "local waiting = mr.spawn(function() mr.sleep(1) print('bad') end)\n"
              "mr.sleep(0.002) waiting:cancel()\n"
-             "mr.sleep(0.02) print('good')");
+             "mr.sleep(1.1) print('good')");
     proxy_expect_log(&proxy, "good");
     cr_assert_eq(proxy_count_log(&proxy, "bad"), 0);
     cr_assert_eq(proxy_runtime(&proxy, 0)->tasks_count, 0);
@@ -86,8 +86,8 @@ Test(task, is_cancelled_before_it_starts_and_while_it_waits, .timeout = 20) {
 Test(task, of_a_session_ends_with_it, .timeout = 20) {
     struct proxy proxy;
     run_body(&proxy, "",
-             "conn:spawn(function() print('waits') mr.sleep(0.05) print('bad') end)\n"
-             "mr.spawn(function() mr.sleep(0.1) print('good') end)");
+             "conn:spawn(function() print('waits') mr.sleep(2) print('bad') end)\n"
+             "mr.spawn(function() mr.sleep(2.1) print('good') end)");
     proxy_expect_log(&proxy, "waits");
     proxy_hang_up(&proxy);
     proxy_expect_log(&proxy, "good");
