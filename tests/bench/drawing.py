@@ -72,7 +72,7 @@ def ratio_bars(title, groups):
 def share_bars(title, rows, names):
     """rows: [(contestant, [shares of 1])]: one bar each, in parts that names tell; the figure of the first part."""
     left, top, height, width = 120, 62, 28, 860
-    shades = ('#c0392b', '#e59866', '#d5d8dc')
+    shades = ('#c0392b', '#6c3483', '#e59866', '#d5d8dc')
     scale = width - left - 20
     parts, x = [text(left, 18, title, weight='bold')], left
     for name, shade in zip(names, shades):

@@ -54,6 +54,8 @@ static void profile_add(struct profile *profile, const char *own_name, double sh
         profile->own += share;
     } else if (strncmp(name, "[kernel", 7) == 0) {
         profile->kernel += share;
+    } else if (strncmp(name, "liburing", 8) == 0) {
+        profile->liburing += share;
     } else {
         profile->libraries += share;
     }
@@ -75,7 +77,7 @@ static bool profile_read(const struct profiler *profiler, struct profile *profil
         }
     }
     bytes_finish(&output);
-    return profile->own + profile->libraries + profile->kernel > 0 || error_set(error, "perf has recorded nothing");
+    return profile->own + profile->kernel > 0 || error_set(error, "perf has recorded nothing");
 }
 
 bool profiler_stop(struct profiler *profiler, struct profile *profile, struct error *error) {

@@ -10,8 +10,9 @@
 
 /* Shares of all samples, 0 to 1; all 0 when there is no profile. */
 struct profile {
-    double own;       /* the program's file */
-    double libraries; /* libc, liburing and whatever else is mapped */
+    double own; /* the program's file */
+    double liburing;
+    double libraries; /* the others: libc, and whatever else is mapped */
     double kernel;
 };
 

@@ -212,6 +212,9 @@ static double value_accept_arms(const struct sample *sample) {
 static double value_own_share(const struct sample *sample) {
     return sample->profile.own * 100;
 }
+static double value_liburing_share(const struct sample *sample) {
+    return sample->profile.liburing * 100;
+}
 static double value_library_share(const struct sample *sample) {
     return sample->profile.libraries * 100;
 }
@@ -220,15 +223,17 @@ static double value_kernel_share(const struct sample *sample) {
 }
 
 static void print_profile(const struct result *result) {
-    char texts[3][SPREAD_TEXT_SIZE];
+    char texts[4][SPREAD_TEXT_SIZE];
     if (!result->workload->is_profiled || result->samples_count == 0) {
         return;
     }
     struct spread own = result_spread(result, value_own_share);
+    struct spread liburing = result_spread(result, value_liburing_share);
     struct spread libraries = result_spread(result, value_library_share);
     struct spread kernel = result_spread(result, value_kernel_share);
-    printf("%-15s own code %s %%, libraries %s %%, kernel %s %%\n", result->contestant->name,
-           spread_format(&own, texts[0]), spread_format(&libraries, texts[1]), spread_format(&kernel, texts[2]));
+    printf("%-15s own code %s %%, liburing %s %%, other libraries %s %%, kernel %s %%\n", result->contestant->name,
+           spread_format(&own, texts[0]), spread_format(&liburing, texts[1]), spread_format(&libraries, texts[2]),
+           spread_format(&kernel, texts[3]));
 }
 
 static void print_ring(const struct result *result) {
@@ -372,8 +377,9 @@ static void json_special(const struct sample *sample, const struct workload *wor
         return;
     }
     if (workload->is_profiled) {
-        bytes_printf(json, ", \"own_share\": %.6g, \"library_share\": %.6g, \"kernel_share\": %.6g",
-                     sample->profile.own, sample->profile.libraries, sample->profile.kernel);
+        bytes_printf(json,
+                     ", \"own_share\": %.6g, \"liburing_share\": %.6g, \"library_share\": %.6g, \"kernel_share\": %.6g",
+                     sample->profile.own, sample->profile.liburing, sample->profile.libraries, sample->profile.kernel);
     }
 }
 

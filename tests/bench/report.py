@@ -76,6 +76,11 @@ def program(result):
     return result['contestant'].split('-')[0]
 
 
+def spins(result):
+    """Trades CPU for latency: no setting to compare CPU with."""
+    return result['contestant'].endswith('-spin')
+
+
 def rate(result):
     figure = spread(result, 'units_per_s').median
     return number(figure / 1e9) + ' GB/s' if result['cost_unit'] == 's/GB' else number(figure) + '/s'
@@ -105,7 +110,7 @@ class Bench:
 
     def best(self, workload, peer):
         """The peer's setting that costs the least here."""
-        mine = [result for result in self.of(workload) if program(result) == peer]
+        mine = [result for result in self.of(workload) if program(result) == peer and not spins(result)]
         return min(mine, key=lambda result: spread(result, 'cost').median, default=None)
 
     def over(self, workload, peer):
@@ -302,7 +307,7 @@ def tails(bench, folder):
     reach = [f"{code(result['contestant'])} {rate(result)}" for result in bench.of('tail-reach')]
     words = ('Everybody gets the same requests at the same times, at shares of what the slowest reaches '
              f"({', '.join(reach)}); a latency counts from when its request was due. "
-             + ('moonring\'s p99.9 is worse than nobody\'s beyond the spread.\n\n' if worse == 0 else
+             + ('moonring\'s p99.9 is worse beyond the spread in none of the comparisons.\n\n' if worse == 0 else
                 f'moonring\'s p99.9 is worse beyond the spread in {worse} of the comparisons.\n\n'))
     plot = drawing.line_plot('p99.9 against load', '% of the load that the slowest reaches', 'us', series)
     return words + picture(folder, 'tails', 'p99.9 against load', plot) + table(
@@ -329,14 +334,17 @@ def slow_growth(result):
 def slow(bench):
     rows = [(code(result['contestant']), spread(result, 'p99_alone_us'), spread(result, 'p99_us'), slow_growth(result))
             for result in bench.of('slow-readers')]
+    if not rows:
+        return ''
+    growth = [f"{code(result['contestant'])} {number(slow_growth(result).median)}" for result in bench.of('slow-readers')]
     return ('20,000 requests/s over 32 connections: p99 alone, and beside 32 connections whose clients leave nearly '
-            'everything unread that their servers send.\n\n'
-            + table(('', 'p99 us alone', 'p99 us beside them', 'ratio'), rows)) if rows else ''
+            f"everything unread that their servers send. It grows so many times: {', '.join(growth)}.\n\n"
+            + table(('', 'p99 us alone', 'p99 us beside them', 'ratio'), rows))
 
 
 # --- where the CPU goes ------------------------------------------------------------------------------------------------
 
-SHARES = ('own_share', 'library_share', 'kernel_share')
+SHARES = ('own_share', 'liburing_share', 'library_share', 'kernel_share')
 
 
 def profile(bench, folder):
@@ -345,11 +353,11 @@ def profile(bench, folder):
         return ''
     bars = [(result['contestant'], [spread(result, key).median for key in SHARES]) for result in results]
     rows = [(code(result['contestant']), *(spread(result, key).scaled(100) for key in SHARES)) for result in results]
-    names = ('its own code', 'libraries', 'the kernel')
+    names = ('its own code', 'liburing', 'other libraries', 'the kernel')
     return ('64 B, 64 connections, sampled by `perf record -e cpu-clock` while it relays. What is not the proxy\'s own '
             'code is mostly TCP, which all of them need alike.\n\n'
             + picture(folder, 'profile', 'whose code takes the CPU', drawing.share_bars('Whose code takes the CPU', bars, names))
-            + table(('', '% in its own code', '% in libraries', '% in the kernel'), rows)
+            + table(('', *(f'% in {name}' for name in names)), rows)
             + '\nThe same by hand: `make bench BENCH_FLAGS=\'--only profile\'`.\n')
 
 
@@ -428,9 +436,9 @@ def filters(bench):
         if 'added_us_per_chunk' not in result:
             continue
         rival = bench.one(result['workload'], 'moonring-' + result['filter'])
-        times = least_times(result, rival) if rival and rival is not result else None
+        times = least_times(result, rival) if rival and rival is not result else '-'
         rows.append((code(result['workload'].removeprefix('filter-')), code(result['contestant']), chunk(result),
-                     cell(times)))
+                     times or "moonring's does not show"))
     return ('What a filter adds to each chunk that it sees, measured in turns of 50 ms with it and without it in one '
             'process. The last column compares with moonring\'s filter of the same kind: the medians, and from the least '
             'over its most to the most over its least.\n\n'
