@@ -12,8 +12,6 @@ enum {
     LINE_SIZE_MAX = 100,      /* an address with its prefix has at most 49 characters */
 };
 
-static const char blanks[] = " \t\r";
-
 /* A file of addresses that was read. */
 struct address_file {
     const char *path;
@@ -49,6 +47,10 @@ static struct findings *findings_of(const struct reading *reading) {
 
 /* ---- lines ---- */
 
+static bool is_blank(char character) {
+    return character == ' ' || character == '\t' || character == '\r';
+}
+
 static bool is_address_text(const char *text) {
     return text[strspn(text, "0123456789abcdefABCDEF:./")] == 0;
 }
@@ -63,15 +65,20 @@ static void report_line(struct reading *reading, const char *text, struct span s
     }
 }
 
+/* A file may have any byte. */
+static bool read_block(const char *text, size_t size, struct cidr *cidr, struct error *error) {
+    return strlen(text) == size ? cidr_parse(cidr, text, error) : error_set(error, "there is a byte of 0 in this line");
+}
+
 /* Reads what stands between blanks and a comment, if there is something. */
 static bool read_line(struct reading *reading, const char *line, size_t size, struct span span, struct cidr *cidr) {
     const char *comment = memchr(line, '#', size);
     size = comment != NULL ? (size_t)(comment - line) : size;
-    while (size > 0 && strchr(blanks, line[size - 1]) != NULL) {
+    while (size > 0 && is_blank(line[size - 1])) {
         size--;
     }
     size_t start = 0;
-    while (start < size && strchr(blanks, line[start]) != NULL) {
+    while (start < size && is_blank(line[start])) {
         start++;
     }
     if (start == size) {
@@ -84,7 +91,7 @@ static bool read_line(struct reading *reading, const char *line, size_t size, st
     text[length] = 0;
     span.start.column = (uint32_t)start + 1;
     span.end.column = (uint32_t)(start + length) + 1;
-    bool good = is_address_text(text) && cidr_parse(cidr, text, &error);
+    bool good = is_address_text(text) && read_block(text, length, cidr, &error);
     if (!good) {
         report_line(reading, text, span, &error);
     }

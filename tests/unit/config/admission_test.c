@@ -53,6 +53,17 @@ Test(admission, without_allow_lets_in_who_is_not_denied, .timeout = 10) {
     config_destroy(config);
 }
 
+/* What stands behind the 0 would go unread. */
+Test(admission, refuses_files_with_bytes_of_0, .timeout = 10) {
+    struct temporary folder;
+    temporary_create(&folder);
+    temporary_write(&folder, "bad.txt", "10.0.0.1%c/8\n", 0);
+    expect_failure(&folder, "deny: 'file:bad.txt'", "E0330", "there is a byte of 0 in this line");
+    temporary_write(&folder, "bad.txt", "%c10.0.0.1\n", 0);
+    expect_failure(&folder, "deny: 'file:bad.txt'", "E0330", "there is a byte of 0 in this line");
+    temporary_remove(&folder);
+}
+
 Test(admission, reads_files_with_comments_blanks_and_other_line_ends, .timeout = 10) {
     struct temporary folder;
     temporary_create(&folder);
