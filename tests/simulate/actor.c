@@ -51,6 +51,7 @@ void cast_finish(struct cast *cast) {
         if (cast->actors[i]->engine != NULL) {
             stream_drop(cast->actors[i]->engine);
         }
+        free(cast->actors[i]->header);
         free(cast->actors[i]);
     }
     free(cast->actors);
@@ -60,7 +61,11 @@ void cast_finish(struct cast *cast) {
 struct actor *cast_find_client(const struct cast *cast, const struct address *address) {
     for (uint64_t i = 0; i < cast->count; i++) {
         struct actor *actor = cast->actors[i];
-        if (!actor->is_server && actor->engine != NULL && address_equal(&actor->address, address)) {
+        if (actor->is_server || actor->engine == NULL) {
+            continue;
+        }
+        bool is_named = actor->header != NULL && address_equal(&actor->header->named, address);
+        if (is_named || address_equal(&actor->address, address)) {
             return actor;
         }
     }
@@ -107,6 +112,28 @@ void actor_says(const struct actor *actor, uint64_t offset, char *bytes, size_t 
     }
 }
 
+bool actor_is_introduced(const struct actor *client) {
+    return client->header != NULL && client->header->is_good && client->engine->preamble == 0;
+}
+
+struct address actor_public_address(const struct actor *client) {
+    bool is_named = actor_is_introduced(client) && client->header->named.length > 0;
+    return is_named ? client->header->named : client->address;
+}
+
+/* A client that was gone before it was accepted has no address. */
+static void server_compare_names(const struct actor *server) {
+    const struct actor *client = server->partner;
+    struct address address = actor_public_address(client);
+    const struct address *heard = &server->header->named;
+    bool is_nameless = address_is_unix(&address) || client->engine->dead;
+    bool is_right = heard->length == 0 || address_is_unix(heard) ? is_nameless : address_equal(heard, &address);
+    if (!is_right) {
+        world_violation("server %" PRIu64 " hears in its header of somebody else than client %" PRIu64, server->number,
+                        client->number);
+    }
+}
+
 static void actor_meet(struct actor *actor) {
     uint64_t number = 0;
     for (int i = ACTOR_NUMBER_SIZE - 1; i >= 0; i--) {
@@ -126,6 +153,9 @@ static void actor_meet(struct actor *actor) {
     }
     actor->partner = partner;
     partner->partner = actor;
+    if (actor->is_server && actor->header != NULL) {
+        server_compare_names(actor);
+    }
 }
 
 static void actor_compare(const struct actor *actor, uint64_t offset, const char *bytes, size_t size) {
@@ -146,7 +176,27 @@ static void actor_compare(const struct actor *actor, uint64_t offset, const char
     }
 }
 
+/* Returns how many of the bytes belong to the header. */
+static size_t actor_hear_header(struct actor *server, const char *bytes, size_t size) {
+    size_t part = header_hear(server->header, bytes, size);
+    if (!header_is_pending(server->header)) {
+        server->engine->written -= server->header->size;
+        if (server->partner != NULL) {
+            server_compare_names(server);
+        }
+    }
+    return part;
+}
+
 static void actor_hear(struct actor *actor, const char *bytes, size_t size) {
+    if (actor->is_server && header_is_pending(actor->header)) {
+        size_t part = actor_hear_header(actor, bytes, size);
+        bytes += part;
+        size -= part;
+    }
+    if (size == 0) {
+        return;
+    }
     if (actor->engine->passage != NULL) {
         passage_heard(actor->engine->passage, actor, bytes, size);
         actor->heard += size;
@@ -163,6 +213,15 @@ static void actor_hear(struct actor *actor, const char *bytes, size_t size) {
         actor_compare(actor, actor->heard, bytes, size);
         actor->heard += size;
     }
+}
+
+/* Some of a client's header waits to be sent. */
+static bool actor_has_header(const struct actor *actor) {
+    return !actor->is_server && header_is_pending(actor->header);
+}
+
+static bool actor_said_all(const struct actor *actor) {
+    return actor->sent == actor->plan.bytes && !actor_has_header(actor);
 }
 
 /* --- its end -------------------------------------------------------------------------------------------------------
@@ -214,6 +273,7 @@ static void actor_broke(struct actor *actor, int error) {
     world_trace(actor->cast->world, "%s %" PRIu64 " hears error %d", actor_role(actor), actor->number, error);
     actor->heard_error = error;
     actor->plan.bytes = actor->sent;
+    actor->broken = true;
 }
 
 /* --- writing and reading -------------------------------------------------------------------------------------------
@@ -242,7 +302,7 @@ static void actor_shut(struct actor *actor) {
 
 /* All its bytes are sent, or the other has ended: what now? */
 static void actor_go_on(struct actor *actor) {
-    bool said_all = actor->sent == actor->plan.bytes;
+    bool said_all = actor_said_all(actor);
     switch (actor->plan.ending) {
     case ENDS_WITH_FIN:
         if (said_all) {
@@ -276,8 +336,26 @@ static void actor_go_on(struct actor *actor) {
 }
 
 static bool actor_may_write(const struct actor *actor) {
-    return actor->stream != NULL && actor->sent < actor->plan.bytes &&
-           (actor->heard >= actor->plan.begin_after || actor->heard_fin);
+    bool may_speak = actor->heard >= actor->plan.begin_after || actor->heard_fin || actor_has_header(actor);
+    return actor->stream != NULL && !actor->broken && !actor_said_all(actor) && may_speak;
+}
+
+/* A piece of what is to be said next. */
+static uint32_t actor_next(struct actor *actor, char bytes[static PIECE_MAX]) {
+    uint64_t left = actor->plan.bytes - actor->sent;
+    uint32_t piece = actor_piece(actor, actor->plan.write_piece, actor->plan.bytes);
+    uint32_t room = stream_writable(actor->stream);
+    const struct header *header = actor->header;
+    bool is_header = actor_has_header(actor);
+    left = is_header ? header->size - header->passed : left;
+    piece = left < piece ? (uint32_t)left : piece;
+    piece = room > 0 && room < piece ? room : piece;
+    if (is_header) {
+        memcpy(bytes, header->bytes + header->passed, piece);
+    } else {
+        actor_bytes(actor, actor->sent, bytes, piece);
+    }
+    return piece;
 }
 
 static void actor_write(struct event *event) {
@@ -286,12 +364,7 @@ static void actor_write(struct event *event) {
     if (!actor_may_write(actor)) {
         return;
     }
-    uint64_t left = actor->plan.bytes - actor->sent;
-    uint32_t piece = actor_piece(actor, actor->plan.write_piece, actor->plan.bytes);
-    uint32_t room = stream_writable(actor->stream);
-    piece = left < piece ? (uint32_t)left : piece;
-    piece = room > 0 && room < piece ? room : piece;
-    actor_bytes(actor, actor->sent, bytes, piece);
+    uint32_t piece = actor_next(actor, bytes);
     int64_t written = stream_write(actor->stream, bytes, piece);
     if (written == -EAGAIN) {
         return; /* until there are news */
@@ -305,9 +378,13 @@ static void actor_write(struct event *event) {
         }
         return;
     }
-    actor->sent += (uint64_t)written;
+    if (actor_has_header(actor)) {
+        actor->header->passed += (uint32_t)written;
+    } else {
+        actor->sent += (uint64_t)written;
+    }
     actor_tell(actor, actor->cast->moved);
-    if (actor->sent == actor->plan.bytes) {
+    if (actor_said_all(actor)) {
         actor_go_on(actor);
     } else {
         actor_later(actor, &actor->write, actor->plan.write_pause_us);
@@ -317,6 +394,10 @@ static void actor_write(struct event *event) {
 static void actor_heard_end(struct actor *actor) {
     world_trace(actor->cast->world, "%s %" PRIu64 " hears the end after %" PRIu64 " bytes", actor_role(actor),
                 actor->number, actor->heard);
+    if (actor->is_server && !actor->engine->local && actor->header != NULL && actor->stream->in.fin_arrived &&
+        actor->header->passed > 0 && header_is_pending(actor->header)) {
+        world_violation("server %" PRIu64 " hears the end within its header", actor->number);
+    }
     /* Once the error that broke it was told, a broken connection reads like an ended one. */
     actor->heard_fin = actor->stream->in.fin_arrived;
     actor->plan.begin_after = 0;
@@ -370,13 +451,14 @@ static void actor_begin(struct actor *actor, struct stream *stream) {
     actor->engine = stream->other;
     stream_hold(stream);
     actor->address = stream->address;
+    actor->engine->preamble = actor_has_header(actor) ? actor->header->size : 0;
     stream->news = actor_news;
     stream->holder = actor;
     if (actor->engine->passage != NULL) {
         passage_enter(actor->engine->passage, actor);
     }
     world_after(world, &actor->leave, actor->plan.patience_us * 1000);
-    if (actor->plan.bytes == 0) {
+    if (actor_said_all(actor)) {
         actor_go_on(actor);
     }
     if (actor->stream != NULL) {
@@ -395,14 +477,17 @@ static void actor_connected(void *holder) {
     }
 }
 
-void actor_enter_client(struct cast *cast, const struct actor_plan *plan, const struct address *to, uint64_t delay_ns) {
+void actor_enter_client(struct cast *cast, const struct actor_plan *plan, const struct address *to, unsigned versions,
+                        uint64_t delay_ns) {
     struct actor *actor = cast_enter(cast, plan);
+    actor->header = versions == 0 ? NULL : header_draw(versions, actor->number, &cast->world->random);
     connect_init(&actor->connect, cast->world, actor_connected, actor);
     connect_start_after(&actor->connect, to, delay_ns);
 }
 
-void actor_enter_server(struct cast *cast, const struct actor_plan *plan, struct stream *stream) {
+void actor_enter_server(struct cast *cast, const struct actor_plan *plan, struct stream *stream, unsigned version) {
     struct actor *actor = cast_enter(cast, plan);
+    actor->header = version == 0 ? NULL : header_expect(version);
     actor->is_server = true;
     connect_init(&actor->connect, cast->world, NULL, NULL);
     world_trace(cast->world, "server %" PRIu64 " accepts", actor->number);

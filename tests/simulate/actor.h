@@ -4,6 +4,7 @@
 #ifndef MOONRING_SIMULATE_ACTOR_H
 #define MOONRING_SIMULATE_ACTOR_H
 
+#include "header.h"
 #include "place.h"
 #include "stream.h"
 
@@ -57,6 +58,7 @@ struct actor {
     struct stream *stream;  /* NULL: not connected yet, or closed by itself */
     struct stream *engine;  /* the other end; kept until the cast is finished */
     struct address address; /* of a client, once connected */
+    struct header *header;  /* ours; NULL: it sends none, or will hear none */
     struct event write;
     struct event read;
     struct event leave;
@@ -66,6 +68,7 @@ struct actor {
     struct actor *partner; /* whose bytes it hears, or who hears its own; NULL: not known */
     int connect_result;
     int heard_error; /* 0, or what broke the connection */
+    bool broken;     /* it says no more */
     bool heard_fin;
     bool fin_sent; /* it ended its stream in order, behind all that it sent */
     bool over;
@@ -94,11 +97,19 @@ void cast_finish(struct cast *cast);
 const char *cast_text(const struct cast *cast, uint64_t offset);
 /* What the actor says from `offset` on. */
 void actor_says(const struct actor *actor, uint64_t offset, char *bytes, size_t size);
-/* The client that connects, or connected, from the address, or NULL. */
+/* The client that connects, or connected, from the address, or whose header names it; or NULL. */
 struct actor *cast_find_client(const struct cast *cast, const struct address *address);
 
-/* Connects after a while. */
-void actor_enter_client(struct cast *cast, const struct actor_plan *plan, const struct address *to, uint64_t delay_ns);
-void actor_enter_server(struct cast *cast, const struct actor_plan *plan, struct stream *stream);
+/* The engine was told by the client's whole header who it is: all of it was taken. */
+bool actor_is_introduced(const struct actor *client);
+/* Who the client is, as far as anybody was told: its own address, or the one in its header; length 0: a unix socket's,
+ * without a name. */
+struct address actor_public_address(const struct actor *client);
+
+/* Connects after a while, to somebody who wants a header of one of these versions first; 0: who wants none. */
+void actor_enter_client(struct cast *cast, const struct actor_plan *plan, const struct address *to, unsigned versions,
+                        uint64_t delay_ns);
+/* version: of the header that it will hear; 0: none. */
+void actor_enter_server(struct cast *cast, const struct actor_plan *plan, struct stream *stream, unsigned version);
 
 #endif

@@ -98,7 +98,7 @@ static void host_accept(struct event *event) {
     struct world *world = host->cast->world;
     for (struct stream *stream = place_accept(&host->place); stream != NULL; stream = place_accept(&host->place)) {
         struct actor_plan plan = plan_draw(host->manners, world);
-        actor_enter_server(host->cast, &plan, stream);
+        actor_enter_server(host->cast, &plan, stream, host->options.proxy_version);
     }
 }
 

@@ -34,6 +34,7 @@ struct host_options {
     uint32_t unreachable_chance;
     uint32_t accept_delay_us_max;
     uint32_t backlog;
+    unsigned proxy_version; /* of the header that comes first; 0: none does */
 };
 
 struct host {

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "engine/flow.h"
 #include "judge_filtered.h"
+#include "passage.h"
 #include "script.h"
 #include "world.h"
 
@@ -32,8 +33,11 @@ static const char *role(const struct actor *actor) {
  */
 
 /* Bytes that the engine has read from one actor and not written to its partner. Pairs of which a byte was heard only.
- */
+ * As long as a server has not heard the end of its header nobody knows what of that was written are the client's. */
 static uint64_t held(const struct actor *from) {
+    if (from->partner->is_server && header_is_pending(from->partner->header)) {
+        return 0;
+    }
     return from->engine->read - from->partner->engine->written;
 }
 
@@ -322,11 +326,16 @@ static void judge_reason(const struct judge *judge, const struct config_listener
             judge_refuse_reason(client, reason, "its listener has no such limit");
         }
         break;
+    case CLOSE_TIMEOUT_PREREAD:
+        if (scene_proxy_versions(listener) == 0 || actor_is_introduced(client)) {
+            judge_refuse_reason(client, reason, "it had nothing to say before it was served");
+        }
+        judge_refuse_early(judge, "preread", judge_started_ns(judge, record), timeouts->preread_ms);
+        break;
     case CLOSE_DENIED:
         break; /* judge_admission has looked into it */
     case CLOSE_PROXY_HEADER:
-        judge_refuse_reason(client, reason, "nobody wants a header");
-        break;
+        break; /* judge_introduction has looked into it */
     case CLOSE_SERVER_DOWN:
         if (!has_health(judge, listener, SERVER_DOWN_RESET)) {
             judge_refuse_reason(client, reason, "nothing says that it should be reset");
@@ -341,7 +350,9 @@ static void judge_reason(const struct judge *judge, const struct config_listener
         judge_refuse_reason(client, reason, "nothing is reloaded");
         break;
     case CLOSE_KILLED:
-        judge_refuse_reason(client, reason, "nobody is there to kill it");
+        if (judge->scene->kill_us == 0) {
+            judge_refuse_reason(client, reason, "nobody is there to kill it");
+        }
         break;
     case CLOSE_SHUTDOWN:
         if (!judge->closing) {
@@ -357,7 +368,6 @@ static void judge_reason(const struct judge *judge, const struct config_listener
     case CLOSE_FILTER_ERROR:
     case CLOSE_FILTER_BUDGET:
     case CLOSE_FILTER_HOLD:
-    case CLOSE_TIMEOUT_PREREAD:
     case CLOSE_TIMEOUT_HANDSHAKE:
         judge_refuse_reason(client, reason, "its listener has no filter");
         break;
@@ -410,11 +420,43 @@ static void judge_unpaired(const struct judge *judge, const struct actor *client
     }
 }
 
+/* Nobody of whom nothing is known gets anywhere. */
+static void judge_introduction(const struct judge *judge, const struct config_listener *listener,
+                               const struct actor *client, const struct access_record *record,
+                               enum close_reason reason) {
+    const struct header *header = client->header;
+    bool is_whole = header != NULL && header->is_good && !header_is_pending(header) && !client->engine->dead;
+    if (reason == CLOSE_PROXY_HEADER && (is_whole || scene_proxy_versions(listener) == 0)) {
+        judge_refuse_reason(client, reason, "nothing is wrong with its header");
+    }
+    if (scene_proxy_versions(listener) == 0 || actor_is_introduced(client)) {
+        return;
+    }
+    if (record->tries > 0 || client->partner != NULL) {
+        judge_refuse_reason(client, reason, "a server was asked before it was known who it is");
+    }
+    judge_refuse_late(judge, "preread, of the header,", judge_started_ns(judge, record), listener->timeouts.preread_ms);
+}
+
+/* Of whom the rules must let in; a proxy answers for clients that have no IP address. */
+static bool is_denied_by_rules(const struct config_listener *listener, const struct actor *client) {
+    struct cidr_ip ip;
+    struct address address = actor_public_address(client);
+    bool is_proxied = scene_proxy_versions(listener) != 0;
+    if (is_proxied && cidr_ip_of(&ip, &client->address) &&
+        !admission_allows(listener->proxy_protocol.trusted_admission, &ip)) {
+        return true;
+    }
+    if (listener->admission == NULL || (is_proxied && !actor_is_introduced(client))) {
+        return false;
+    }
+    bool is_ip = cidr_ip_of(&ip, &address) || cidr_ip_of(&ip, &client->address);
+    return is_ip && !admission_allows(listener->admission, &ip);
+}
+
 static void judge_admission(const struct config_listener *listener, const struct actor *client,
                             enum close_reason reason) {
-    struct cidr_ip ip;
-    bool is_denied =
-        listener->admission != NULL && cidr_ip_of(&ip, &client->address) && !admission_allows(listener->admission, &ip);
+    bool is_denied = is_denied_by_rules(listener, client);
     if (is_denied != (reason == CLOSE_DENIED)) {
         judge_refuse_reason(client, reason, is_denied ? "it is denied" : "it may come in");
     }
@@ -431,13 +473,15 @@ void judge_record(struct judge *judge, const struct access_record *record) {
     judge->reasons[reason]++;
     struct passage *passage = troupe_find(judge->troupe, record->id);
     if (passage != NULL) {
+        judge_introduction(judge, listener, passage->client, record, reason);
         judge_filtered_record(judge, passage, record, reason);
         return;
     }
     judge_refuse_late(judge, "max_lifetime", judge_started_ns(judge, record), listener->timeouts.max_lifetime_ms);
     bool is_let_in = reason != CLOSE_DENIED && reason != CLOSE_LIMIT_SOURCE;
     bool has_upstream = listener->upstream != CONFIG_NO_UPSTREAM; /* else it was gone before filters could route it */
-    if (record->connect_us < 0 && is_let_in && has_upstream) {
+    bool is_proxied = scene_proxy_versions(listener) != 0;        /* and nobody knows when it was introduced */
+    if (record->connect_us < 0 && is_let_in && has_upstream && !is_proxied) {
         judge_connecting(judge, listener, record);
     }
     if (!address_parse(&address, record->client, false, &error) || address_is_unix(&address)) {
@@ -448,6 +492,7 @@ void judge_record(struct judge *judge, const struct access_record *record) {
         world_violation("a session's record names the client %s", record->client);
     }
     judge_verdict(client, reason);
+    judge_introduction(judge, listener, client, record, reason);
     judge_admission(listener, client, reason);
     judge_bandwidth(listener, record);
     judge_reason(judge, listener, client, record, reason);
@@ -503,7 +548,9 @@ static void judge_unheard(const struct judge *judge, const struct actor *actor) 
     for (size_t i = 0; i < judge->scene->listeners_count; i++) {
         limited = limited || judge->scene->listeners[i].connections_max > 0;
     }
-    bool is_named = !actor->is_server && actor->engine != NULL && !actor->engine->local && !actor->engine->dead;
+    bool is_tcp = !actor->is_server && actor->engine != NULL && !actor->engine->local;
+    bool is_named =
+        is_tcp && !actor->engine->dead && !(actor->header != NULL && address_is_unix(&actor->header->named));
     if (is_named && !actor->verdict.told && !limited) {
         world_violation("client %" PRIu64 " was connected, but there is no record of its session", actor->number);
     }
@@ -511,6 +558,10 @@ static void judge_unheard(const struct judge *judge, const struct actor *actor) 
 
 void judge_cast(struct judge *judge) {
     for (uint64_t i = 0; i < judge->cast->count; i++) {
+        const struct actor *actor = judge->cast->actors[i];
+        bool has_passed = actor->engine != NULL && actor->header != NULL && !header_is_pending(actor->header);
+        judge->introduced += has_passed && !actor->is_server && actor_is_introduced(actor);
+        judge->told += has_passed && actor->is_server;
         judge_actor(judge->cast->actors[i]);
         judge_unheard(judge, judge->cast->actors[i]);
     }

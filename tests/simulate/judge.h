@@ -20,8 +20,10 @@ struct judge {
     bool closing;          /* the engine was told to close its sessions */
     uint64_t sessions;
     uint64_t reasons[CLOSE_REASONS];
-    uint64_t paired;   /* sessions of which both ends are known */
-    uint64_t filtered; /* sessions with filters */
+    uint64_t paired;     /* sessions of which both ends are known */
+    uint64_t filtered;   /* sessions with filters */
+    uint64_t introduced; /* clients that a header has named */
+    uint64_t told;       /* servers that have heard a header */
 };
 
 /* A session ended, with this record. */

@@ -409,7 +409,7 @@ static void judge_reason(const struct judge *judge, const struct passage *passag
         refuse_unless(false, passage, reason, "it has met a filter");
         break;
     case CLOSE_PROXY_HEADER:
-        refuse_unless(false, passage, reason, "nobody wants a header");
+        refuse_unless(false, passage, reason, "its header was good, or it had met no filter");
         break;
     case CLOSE_UPSTREAM_FULL:
         refuse_unless(has_full_server(judge), passage, reason, "no server has a limit");
@@ -424,7 +424,7 @@ static void judge_reason(const struct judge *judge, const struct passage *passag
         refuse_unless(false, passage, reason, "nothing is reloaded");
         break;
     case CLOSE_KILLED:
-        refuse_unless(false, passage, reason, "nobody is there to kill it");
+        refuse_unless(judge->scene->kill_us > 0, passage, reason, "nobody is there to kill it");
         break;
     case CLOSE_SHUTDOWN:
         refuse_unless(judge->closing, passage, reason, "nobody told moonring to stop");

@@ -231,7 +231,7 @@ static void talk(uint64_t seed, FILE *trace) {
     host_open(&host, &cast, &manners, &host_options);
     for (int i = 0; i < 50; i++) {
         struct actor_plan plan = plan_draw(&manners, bench.world);
-        actor_enter_client(&cast, &plan, &host_options.address, 0);
+        actor_enter_client(&cast, &plan, &host_options.address, 0, 0);
     }
     world_run_out(bench.world);
     cr_assert_eq(cast.over_count, 100);

@@ -212,7 +212,7 @@ static void scene_draw_filters(struct scene *scene, enum scene_filters filters, 
     }
 }
 
-static void rules_draw(struct rules *rules, struct random *random) {
+static void rules_draw(struct rules *rules, bool otherwise, struct random *random) {
     size_t count = 0;
     for (unsigned neighbour = 0; neighbour < PLACE_NEIGHBOURS; neighbour++) {
         struct cidr_ip ip = {.low = INADDR_LOOPBACK + neighbour};
@@ -220,7 +220,7 @@ static void rules_draw(struct rules *rules, struct random *random) {
             rules->items[count++] = (struct admission_rule){.cidr = {.first = ip, .last = ip}};
         }
     }
-    admission_init(&rules->admission, true, rules->items, count, rules->turns);
+    admission_init(&rules->admission, otherwise, rules->items, count, rules->turns);
 }
 
 /* Few enough for eight neighbours to meet the bounds. */
@@ -241,7 +241,7 @@ static void scene_draw_rules(struct scene *scene) {
     random_init(&random, scene->world.seed ^ 0xde11ed);
     for (size_t i = 0; i < scene->listeners_count; i++) {
         if (random_chance(&random, 100)) {
-            rules_draw(&scene->rules[i], &random);
+            rules_draw(&scene->rules[i], true, &random);
             scene->listeners[i].admission = &scene->rules[i].admission;
         }
         if (random_chance(&random, 100)) {
@@ -259,6 +259,49 @@ static void scene_draw_reloads(struct scene *scene) {
     random_init(&random, scene->world.seed ^ 0x4e10ad);
     scene->reload_us = 10 * 1000 + random_scaled(&random, scene->arrival_us);
     scene->acts_a_turn = (uint32_t)random_between(&random, 1, 5);
+}
+
+unsigned scene_proxy_versions(const struct config_listener *listener) {
+    static const unsigned versions[] = {
+        [PROXY_ACCEPT_ANY] = PROXY_ANY, [PROXY_ACCEPT_V1] = PROXY_V1, [PROXY_ACCEPT_V2] = PROXY_V2};
+    return listener->proxy_protocol.wanted ? versions[listener->proxy_protocol.accept] : 0;
+}
+
+/* Filters may send sessions to any server of the first upstream by its address, and then nobody sends a header. */
+static void scene_draw_headers_out(struct scene *scene, struct random *random) {
+    static const enum config_proxy_send sends[] = {PROXY_SEND_V1, PROXY_SEND_V2};
+    for (size_t i = scene->has_filters ? 1 : 0; i < scene->upstreams_count; i++) {
+        if (random_chance(random, 800)) {
+            continue;
+        }
+        scene->upstreams[i].proxy_protocol = sends[random_below(random, 2)];
+        unsigned version = scene->upstreams[i].proxy_protocol == PROXY_SEND_V1 ? PROXY_V1 : PROXY_V2;
+        for (size_t j = 0; j < SCENE_SERVERS_MAX; j++) {
+            scene->hosts[i][j].proxy_version = version;
+        }
+    }
+}
+
+/* Who acts as a proxy, and what operators do; drawn apart. */
+static void scene_draw_headers(struct scene *scene) {
+    struct random random;
+    random_init(&random, scene->world.seed ^ 0x4eade5);
+    scene_draw_headers_out(scene, &random);
+    for (size_t i = 0; i < scene->listeners_count; i++) {
+        struct config_listener *listener = &scene->listeners[i];
+        if (random_chance(&random, 800)) {
+            continue;
+        }
+        rules_draw(&scene->trusted[i], random_chance(&random, 800), &random);
+        listener->proxy_protocol =
+            (struct config_proxy_protocol){.wanted = true,
+                                           .accept = (enum config_proxy_accept)random_below(&random, 3),
+                                           .trusted_admission = &scene->trusted[i].admission};
+        if (scene->parts[i].count == 0) {
+            listener->timeouts.preread_ms = time_draw(&random, 50, 20 * 1000, 150);
+        }
+    }
+    scene->kill_us = random_chance(&random, 100) ? 1000 + random_scaled(&random, 2 * 1000 * 1000) : 0;
 }
 
 void scene_draw(struct scene *scene, uint64_t seed, enum scene_filters filters, const struct filter_calls *calls) {
@@ -286,5 +329,6 @@ void scene_draw(struct scene *scene, uint64_t seed, enum scene_filters filters, 
     scene_draw_health(scene);
     scene_draw_rules(scene);
     scene_draw_reloads(scene);
+    scene_draw_headers(scene);
     manners_limit(&scene->manners, scene->world.window_min);
 }

@@ -32,8 +32,9 @@ struct scene {
     struct manners manners;
     struct config_listener listeners[SCENE_LISTENERS_MAX];
     struct config_bind binds[SCENE_LISTENERS_MAX][SCENE_BINDS_MAX];
-    struct parts parts[SCENE_LISTENERS_MAX]; /* the filters of each listener */
-    struct rules rules[SCENE_LISTENERS_MAX]; /* who is denied */
+    struct parts parts[SCENE_LISTENERS_MAX];   /* the filters of each listener */
+    struct rules rules[SCENE_LISTENERS_MAX];   /* who is denied */
+    struct rules trusted[SCENE_LISTENERS_MAX]; /* whose headers are believed */
     bool has_filters;
     size_t listeners_count;
     struct config_upstream upstreams[SCENE_UPSTREAMS_MAX];
@@ -48,7 +49,11 @@ struct scene {
     uint64_t end_us;      /* when it is told to stop, if it is not the clients' end */
     uint64_t reload_us;   /* from one reload to the next */
     uint32_t acts_a_turn; /* struct worker_options */
+    uint64_t kill_us;     /* an operator kills some session about so often; 0: none does */
 };
+
+/* Of the headers that the listener wants; 0: it wants none. */
+unsigned scene_proxy_versions(const struct config_listener *listener);
 
 /* Filters are drawn apart from the rest: a scene is the same without them. */
 void scene_draw(struct scene *scene, uint64_t seed, enum scene_filters filters, const struct filter_calls *calls);

@@ -42,6 +42,9 @@ struct simulation {
     _Atomic uint64_t session_ids;
     struct message stop;
     struct event stop_event;
+    struct message kill;
+    bool kill_posted;
+    struct event kill_event;
     struct event health_event; /* when somebody looks at the servers' health */
     uint64_t clients;
     uint64_t clients_over;
@@ -87,6 +90,42 @@ static void simulation_stop(struct simulation *simulation) {
 
 static void stop_fire(struct event *event) {
     simulation_stop(container_of(event, struct simulation, stop_event));
+}
+
+static uint64_t count_open(const struct engine *engine) {
+    uint64_t count = 0;
+    list_for_each (link, &engine->sessions) {
+        count += container_of(link, struct session, link)->state != SESSION_CLOSING;
+    }
+    return count;
+}
+
+/* What `ctl kill` does, to any session. */
+static void kill_run(struct worker *worker, struct message *message) {
+    struct simulation *simulation = container_of(message, struct simulation, kill);
+    simulation->kill_posted = false;
+    uint64_t left = random_below(&simulation->world->random, count_open(&worker->engine)) + 1;
+    list_for_each (link, &worker->engine.sessions) {
+        struct session *session = container_of(link, struct session, link);
+        left -= session->state != SESSION_CLOSING;
+        if (left == 0) {
+            world_trace(simulation->world, "an operator kills session %lu", (unsigned long)session->id);
+            session_close(session, CLOSE_KILLED);
+            return;
+        }
+    }
+}
+
+static void kill_fire(struct event *event) {
+    struct simulation *simulation = container_of(event, struct simulation, kill_event);
+    simulation->kill.run = kill_run;
+    if (!simulation->kill_posted && count_open(&simulation->worker.engine) > 0) {
+        simulation->kill_posted = true;
+        worker_post(&simulation->worker, &simulation->kill);
+    }
+    if (!simulation->stopping) {
+        world_after(simulation->world, event, simulation->scene.kill_us * 1000);
+    }
 }
 
 static void simulation_ended(void *holder, struct actor *actor) {
@@ -315,7 +354,7 @@ static void troupe_open(struct simulation *simulation) {
     troupe->names = simulation->names;
     for (size_t i = 0; i < scene->upstreams_count; i++) {
         simulation->names[troupe->names_count++] = scene->upstreams[i].name;
-        for (size_t j = 0; j < scene->upstreams[i].servers_count; j++) {
+        for (size_t j = 0; j < scene->upstreams[i].servers_count && scene->hosts[i][j].proxy_version == 0; j++) {
             simulation->addresses[troupe->addresses_count++] = scene->upstreams[i].servers[j].address;
         }
     }
@@ -367,7 +406,7 @@ static void clients_enter(struct simulation *simulation) {
             &scene->listeners[random_below(&world->random, scene->listeners_count)];
         const struct config_bind *bind = &listener->binds[random_below(&world->random, listener->binds_count)];
         struct actor_plan plan = plan_draw(&scene->manners, world);
-        actor_enter_client(&simulation->cast, &plan, &bind->address,
+        actor_enter_client(&simulation->cast, &plan, &bind->address, scene_proxy_versions(listener),
                            random_below(&world->random, scene->arrival_us * 1000));
     }
 }
@@ -398,6 +437,10 @@ static void simulation_open(struct simulation *simulation, const struct simulati
     event_init(&simulation->health_event, health_fire);
     event_init(&simulation->reload_event, reload_fire);
     world_after(simulation->world, &simulation->reload_event, simulation->scene.reload_us * 1000);
+    event_init(&simulation->kill_event, kill_fire);
+    if (simulation->scene.kill_us > 0) {
+        world_after(simulation->world, &simulation->kill_event, simulation->scene.kill_us * 1000);
+    }
     if (simulation->scene.end != SCENE_ENDS_WITH_CLIENTS) {
         world_after(simulation->world, &simulation->stop_event, simulation->scene.end_us * 1000);
     }
@@ -457,10 +500,11 @@ static void totals_add(struct simulation_totals *totals, const struct simulation
     troupe_add_counters(&simulation->troupe, &totals->troupe);
 }
 
-static void simulation_close(struct simulation *simulation) {
+static void simulation_close(struct simulation *simulation, struct simulation_totals *totals) {
     world_forget(simulation->world, &simulation->stop_event);
     world_forget(simulation->world, &simulation->health_event);
     world_forget(simulation->world, &simulation->reload_event);
+    world_forget(simulation->world, &simulation->kill_event);
     refuse_wrong_counts(simulation);
     simulation->world->explain = NULL;
     struct epoch *epoch = simulation->worker.engine.epoch;
@@ -479,6 +523,8 @@ static void simulation_close(struct simulation *simulation) {
     }
     refuse_leftovers(simulation);
     judge_cast(&simulation->judge);
+    totals->introduced += simulation->judge.introduced;
+    totals->told += simulation->judge.told;
     troupe_finish(&simulation->troupe);
     cast_finish(&simulation->cast);
     world_destroy(simulation->world);
@@ -490,7 +536,7 @@ void simulation_run(const struct simulation_options *options, struct simulation_
     simulation_open(simulation, options);
     worker_run(&simulation->worker);
     totals_add(totals, simulation);
-    simulation_close(simulation);
+    simulation_close(simulation, totals);
     free(simulation);
 }
 

@@ -32,7 +32,9 @@ struct simulation_totals {
     uint64_t retries;
     uint64_t ejections;
     uint64_t reloads;
-    uint64_t filtered; /* sessions with filters */
+    uint64_t filtered;   /* sessions with filters */
+    uint64_t introduced; /* clients that a header has named */
+    uint64_t told;       /* servers that have heard a header */
     struct troupe_counters troupe;
 };
 

@@ -239,7 +239,9 @@ int64_t stream_read(struct stream *stream, char *bytes, size_t size) {
     uint32_t count = way->arrived < size ? way->arrived : (uint32_t)size;
     if (count > 0) {
         way_take(way, bytes, count);
-        stream->read += count;
+        uint32_t skipped = count < stream->preamble ? count : stream->preamble;
+        stream->preamble -= skipped;
+        stream->read += count - skipped;
         stream->read_ns = stream->world->now_ns;
         stream->changed_ns = stream->read_ns;
         world_moved(stream->world);

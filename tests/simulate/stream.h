@@ -47,6 +47,7 @@ struct stream {
     stream_news_fn *news;   /* something that its holder may wait for; NULL: nobody cares */
     void *holder;
     struct passage *passage; /* of the engine's end, in a session with filters */
+    uint32_t preamble;       /* bytes to be read yet that do not count: a header */
     uint64_t written;        /* bytes that this end's holder wrote, and read */
     uint64_t read;
     uint64_t wrote_ns; /* when it last did */
