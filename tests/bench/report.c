@@ -75,7 +75,8 @@ void report_print_head(const struct report *report) {
     printf("moonring bench, %s, commit %s\n", machine->date, machine->commit);
     printf("%s, %d x %s, congestion control %s\n", machine->kernel, machine->cpus, machine->cpu,
            machine->congestion_control);
-    printf("%zu rounds of %.1f s each (more for filters), alternating; proxy on CPU 1, load generator and server on "
+    printf("%zu rounds of %.1f s each (some more where differences are small), alternating; proxy on CPU 1, load "
+           "generator and server on "
            "CPU 0\n\n",
            report->rounds, report->seconds);
     for (size_t i = 0; i < report->entries_count; i++) {
