@@ -215,7 +215,10 @@ static const struct contestant contestants[] = {
      .config = "",
      .arguments = {"@LISTEN@", "@SERVER@", "20us"},
      .spins = true},
-    {.name = "direct", .about = "no proxy: what the load generator itself can do", .contests = ~0U, .only_named = true},
+    {.name = "direct",
+     .about = "no proxy: what the load generator itself can do",
+     .contests = ~(IN(CONTEST_FILTERS) | IN(CONTEST_PROFILE)),
+     .only_named = true},
 };
 
 size_t contestant_count(void) {
