@@ -1,8 +1,16 @@
 #include "tests/bench/profile.h"
 
+#include "tests/bench/clock.h"
+
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+static const uint64_t READY_TIMEOUT_NS = 5000000000;
+enum { READY_POLL_MS = 50 };
 
 static bool perf_find(char path[PROFILE_PATH_SIZE], struct error *error) {
     return process_find("perf", path, PROFILE_PATH_SIZE) ||
@@ -26,6 +34,46 @@ bool profiler_is_there(struct error *error) {
            error_set(error, "perf may not see the kernel: kernel.perf_event_paranoid is %d (1, or root)", level);
 }
 
+/* perf answers once its clocks run; a signal before that would end it without a word. */
+static bool profiler_wait_ready(struct profiler *profiler) {
+    static const char order[] = "ping\n";
+    uint64_t deadline_ns = clock_now_ns() + READY_TIMEOUT_NS;
+    struct pollfd answer = {.fd = profiler->answer_fd, .events = POLLIN};
+    if (write(profiler->control_fd, order, sizeof order - 1) != (ssize_t)sizeof order - 1) {
+        return false;
+    }
+    while (process_is_alive(&profiler->perf) && clock_now_ns() < deadline_ns) {
+        if (poll(&answer, 1, READY_POLL_MS) == 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A pipe with a name; -1 when it cannot be made. Open for both ends, so that neither waits for the other. */
+static int fifo_open(const char *folder, const char *name) {
+    char path[PROFILE_PATH_SIZE];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return mkfifo(path, 0600) == 0 ? open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK) : -1;
+}
+
+static bool profiler_launch(struct profiler *profiler, const struct process *process, const char *folder,
+                            struct error *error) {
+    char control[2 * PROFILE_PATH_SIZE];
+    char output_path[PROFILE_PATH_SIZE + 16];
+    snprintf(control, sizeof control, "fifo:%s/perf.control,%s/perf.answer", folder, folder);
+    snprintf(output_path, sizeof output_path, "%s/perf.output", folder);
+    struct bytes pids;
+    bytes_init(&pids);
+    process_list(process, &pids);
+    const char *const arguments[] = {profiler->perf_path, "record", "-q",   "-N",           "-e",
+                                     "cpu-clock",         "-F",     "4999", "-p",           pids.data,
+                                     "--control",         control,  "-o",   profiler->file, NULL};
+    bool started = process_start(&profiler->perf, arguments, PROFILE_CPU, output_path, error);
+    bytes_finish(&pids);
+    return started;
+}
+
 bool profiler_start(struct profiler *profiler, const struct process *process, const char *program, const char *folder,
                     struct error *error) {
     const char *name = strrchr(program, '/');
@@ -34,17 +82,15 @@ bool profiler_start(struct profiler *profiler, const struct process *process, co
     if (!perf_find(profiler->perf_path, error)) {
         return false;
     }
-    char output_path[PROFILE_PATH_SIZE + 16];
-    snprintf(output_path, sizeof output_path, "%s/perf.output", folder);
-    struct bytes pids;
-    bytes_init(&pids);
-    process_list(process, &pids);
-    const char *const arguments[] = {
-        profiler->perf_path, "record", "-q",           "-N", "-e", "cpu-clock", "-F", "4999", "-p",
-        pids.data,           "-o",     profiler->file, NULL};
-    bool started = process_start(&profiler->perf, arguments, PROFILE_CPU, output_path, error);
-    bytes_finish(&pids);
-    return started;
+    profiler->perf.pid = 0;
+    profiler->control_fd = fifo_open(folder, "perf.control");
+    profiler->answer_fd = fifo_open(folder, "perf.answer");
+    if (profiler->control_fd >= 0 && profiler->answer_fd >= 0 && profiler_launch(profiler, process, folder, error) &&
+        profiler_wait_ready(profiler)) {
+        return true;
+    }
+    profiler_stop(profiler, NULL, error);
+    return error_set(error, "perf does not record");
 }
 
 /* A line of perf: `    83.21%  [kernel.kallsyms]`. */
@@ -82,5 +128,7 @@ static bool profile_read(const struct profiler *profiler, struct profile *profil
 
 bool profiler_stop(struct profiler *profiler, struct profile *profile, struct error *error) {
     process_stop(&profiler->perf);
+    close(profiler->control_fd); /* -1 does no harm */
+    close(profiler->answer_fd);
     return profile == NULL || profile_read(profiler, profile, error);
 }

@@ -20,6 +20,8 @@ enum { PROFILE_PATH_SIZE = 600, PROFILE_CPU = 0 };
 
 struct profiler {
     struct process perf;
+    int control_fd; /* ours; orders for perf */
+    int answer_fd;  /* ours; what it answers */
     char perf_path[PROFILE_PATH_SIZE];
     char file[PROFILE_PATH_SIZE]; /* what it records into */
     char name[PROFILE_PATH_SIZE]; /* of the program's file */
