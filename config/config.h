@@ -160,13 +160,14 @@ struct config_outlier_detection {
     uint32_t ejection_max;     /* percent of the upstream's servers */
 };
 
-/* What becomes of the sessions of a server that goes down. */
+/* What becomes of the sessions of a server that goes down, or that a reload removes. */
 enum config_server_down { SERVER_DOWN_KEEP, SERVER_DOWN_DRAIN, SERVER_DOWN_RESET };
 
 struct config_health {
     struct config_health_check check;
     struct config_outlier_detection outlier;
     enum config_server_down on_server_down;
+    enum config_server_down on_removed;
     uint64_t slow_start_ms; /* how long a server that returns takes to its full share; 0: off */
 };
 

@@ -547,6 +547,12 @@ static const struct key upstream_keys[] = {
      .fallback = "keep",
      .help = "what becomes of the sessions of a server that goes down, is ejected or is disabled: they go on; they "
              "are closed after `shutdown.drain_timeout` unless it is back; they are reset at once"},
+    {.name = "on_removed",
+     .type = KEY_WORD,
+     VALUE(config_upstream, health.on_removed),
+     .words = server_down_words,
+     .fallback = "keep",
+     .help = "the same for the sessions of a server that a reload removes"},
     {.name = "slow_start",
      DURATION(config_upstream, health.slow_start_ms, MS, MS, DAY),
      OFF,

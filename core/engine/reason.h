@@ -23,7 +23,7 @@ enum close_reason {
     CLOSE_LIMIT_SOURCE,  /* limits.per_source */
     CLOSE_NO_SERVER,     /* every try failed */
     CLOSE_UPSTREAM_FULL, /* every server has its max_connections */
-    CLOSE_SERVER_DOWN,   /* its server went down, and on_server_down is reset */
+    CLOSE_SERVER_DOWN,   /* its server went down, or was removed, which resets them */
     CLOSE_DRAINED,       /* its server is down, and the time to drain is over */
     CLOSE_RETIRED,       /* reloads have replaced its filters too often, or too long ago */
     CLOSE_KILLED,        /* an operator closed it */

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -349,9 +350,33 @@ static void ward_fired_leaving(struct timer *timer) {
     ward_see_off(ward, ward->keeper->now_ms);
 }
 
+/* As the reload that removes its server says, if that still knows the upstream. */
+static enum config_server_down ward_on_removed(const struct ward *ward, const struct generation *next) {
+    for (size_t i = 0; i < next->config->upstreams_count; i++) {
+        if (strcmp(next->upstreams[i].name, ward->upstream->name) == 0) {
+            return next->upstreams[i].health.on_removed;
+        }
+    }
+    return ward->upstream->health.on_removed;
+}
+
+/* It is as if it went down at this moment, for whatever reason it was out before. */
+static void ward_end_sessions(struct ward *ward, enum config_server_down on_removed, uint64_t now_ms) {
+    struct health *health = &ward->state->health;
+    ward->config.on_server_down = on_removed;
+    health_order(health, &ward->config, 0, now_ms);
+    health_order(health, &ward->config, HEALTH_DISABLED, now_ms);
+    uint32_t sessions = atomic_load_explicit(&ward->state->active, memory_order_relaxed);
+    if (sessions > 0) {
+        log_info("upstream %s: server %s was removed: its %u sessions are %s", ward->upstream->name, ward->server->name,
+                 sessions, on_removed == SERVER_DOWN_RESET ? "reset" : "drained");
+    }
+}
+
 /* A reload has removed its server, but on_server_down still holds for sessions: a server that was down when it left is
  * drained. */
-static void ward_leave(struct ward *ward) {
+static void ward_leave(struct ward *ward, const struct generation *next, uint64_t now_ms) {
+    enum config_server_down on_removed = ward_on_removed(ward, next);
     ward_hang_up(ward);
     wheel_stop(&ward->timer);
     timer_init(&ward->timer, ward_fired_leaving);
@@ -359,6 +384,9 @@ static void ward_leave(struct ward *ward) {
     link_remove(&ward->link);
     list_append(&ward->keeper->leaving, &ward->link);
     ward->config = ward->upstream->health;
+    if (on_removed != SERVER_DOWN_KEEP) {
+        ward_end_sessions(ward, on_removed, now_ms);
+    }
     ward->upstream = NULL;
     ward->server = NULL;
 }
@@ -433,7 +461,7 @@ void keeper_commit(struct keeper *keeper, const struct generation *next) {
     list_for_each (link, &keeper->wards) {
         struct ward *ward = container_of(link, struct ward, link);
         if (ward->generation != next->number) {
-            ward_leave(ward);
+            ward_leave(ward, next, now_ms);
         }
     }
     list_for_each (link, &keeper->leaving) {

@@ -264,6 +264,49 @@ Test(health, on_server_down_drain_closes_sessions_after_the_drain_timeout, .time
     }
 }
 
+/* A server that a reload removes: on_removed of that reload. */
+static void remove_a(struct moonring *moonring, struct pair pairs[SERVERS], const char *on_removed) {
+    static const char format[] = "listeners: {web: {bind: '127.0.0.1:0', upstream: pool}}\n"
+                                 "upstreams: {pool: {servers: [%s{name: b, address: '%s'}], on_removed: %s}}\n"
+                                 "shutdown: {drain_timeout: 200ms}\n"
+                                 "process: {workers: 1}\n";
+    struct peer_listener servers[SERVERS];
+    char first[ADDRESS_TEXT_MAX + 64];
+    peer_listen(&servers[0], "127.0.0.1:0");
+    peer_listen(&servers[1], "127.0.0.1:0");
+    snprintf(first, sizeof(first), "{name: a, address: '%s'}, ", servers[0].address);
+    moonring_start(moonring, format, first, servers[1].address, "keep");
+    open_on_both(moonring, servers, pairs);
+    moonring_reload(moonring, format, "", servers[1].address, on_removed);
+}
+
+Test(health, on_removed_keep_lets_sessions_of_a_removed_server_live, .timeout = 30) {
+    struct moonring moonring;
+    struct pair pairs[SERVERS];
+    remove_a(&moonring, pairs, "keep");
+    pair_exchange(&pairs[0], 1000);
+    pair_exchange(&pairs[1], 1000);
+}
+
+Test(health, on_removed_reset_resets_sessions_of_a_removed_server, .timeout = 30) {
+    struct moonring moonring;
+    struct pair pairs[SERVERS];
+    remove_a(&moonring, pairs, "reset");
+    peer_expect_reset(&pairs[0].client);
+    peer_expect_reset(&pairs[0].server);
+    moonring_expect_session(&moonring, "server=a reason=server_down");
+    pair_exchange(&pairs[1], 1000);
+}
+
+Test(health, on_removed_drain_closes_sessions_of_a_removed_server_later, .timeout = 30) {
+    struct moonring moonring;
+    struct pair pairs[SERVERS];
+    remove_a(&moonring, pairs, "drain");
+    peer_expect_closed(&pairs[0].client);
+    moonring_expect_session(&moonring, "server=a reason=drained");
+    pair_exchange(&pairs[1], 1000);
+}
+
 Test(health, on_server_down_drain_holds_for_a_server_that_a_reload_removes, .timeout = 30) {
     static const char format[] = "listeners: {web: {bind: '127.0.0.1:0', upstream: pool}}\n"
                                  "upstreams:\n"
