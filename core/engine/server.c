@@ -17,7 +17,7 @@ size_t server_configured_size(const struct server *server) {
 }
 
 void server_state_drop(struct server_state *state) {
-    if (state != NULL && --state->references == 0) {
+    if (state != NULL && atomic_fetch_sub(&state->references, 1) == 1) {
         free(state);
     }
 }

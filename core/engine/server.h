@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 struct server_state {
-    uint32_t references;              /* generations that have this server, and its ward; the control thread's */
+    _Atomic uint32_t references;      /* generations that have this server, and its ward */
     _Atomic uint32_t active;          /* sessions that connect or are connected */
     _Atomic uint64_t connected_total; /* tries that succeeded */
     _Atomic uint64_t failed_total;    /* tries that did not */
@@ -38,7 +38,7 @@ struct server {
  * stands behind it, as in `db.internal:5432/10.0.0.1:5432`. */
 size_t server_configured_size(const struct server *server);
 
-/* One reference less; the last one frees it. NULL is fine. On the control thread. */
+/* One reference less; the last one frees it. NULL is fine. Not on a worker's thread. */
 void server_state_drop(struct server_state *state);
 
 /* Counts one more session, unless the server has connections_max already: then false. */

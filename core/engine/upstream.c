@@ -34,7 +34,7 @@ static bool server_init_state(struct server *server, const struct upstream *befo
     if (server->state == NULL) {
         return false;
     }
-    server->state->references++;
+    atomic_fetch_add(&server->state->references, 1);
     return true;
 }
 

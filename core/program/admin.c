@@ -15,6 +15,7 @@ enum {
     MODE_DEFAULT = 0600,
     BACKLOG = 16,
     PAUSE_MS = 100,     /* of accepting, when there is no descriptor */
+    LATER_MS = 20,      /* one that could not be obeyed is tried again */
     PATIENCE_MS = 5000, /* with a client that does not send its line, or takes nothing */
 };
 
@@ -133,6 +134,13 @@ static void admin_accept(struct admin *admin, uint64_t now_ms) {
     client->until_ms = now_ms + PATIENCE_MS;
 }
 
+/* It has not been obeyed, and hears nothing of that. */
+static void client_wait(struct admin_client *client) {
+    bytes_clear(&client->answer);
+    client->answers = false;
+    client->waits = true;
+}
+
 static void client_take_status(struct admin_client *client, int status) {
     client->goes_on = status == ADMIN_GOES_ON;
     if (!client->goes_on) {
@@ -140,13 +148,23 @@ static void client_take_status(struct admin_client *client, int status) {
     }
 }
 
-/* The line is there: it becomes an answer. */
+/* The line is there: it becomes an answer. The service gets a copy, which it may cut up. */
 static void client_obey(struct admin *admin, struct admin_client *client) {
     const struct admin_service *service = &admin->service;
+    char line[ADMIN_LINE_MAX];
+    memcpy(line, client->line, sizeof line);
     client->answers = true;
+    client->waits = false;
     bytes_printf(&client->answer, ADMIN_BEGIN "%s\n", moonring_version());
-    client_take_status(client, service->obey(service->argument, client_number(admin, client), client->line,
-                                             &client->peer, &client->answer));
+    const struct admin_client *before = admin->obeyed;
+    admin->obeyed = client;
+    int status = service->obey(service->argument, client_number(admin, client), line, &client->peer, &client->answer);
+    admin->obeyed = before;
+    if (status == ADMIN_LATER) {
+        client_wait(client);
+    } else {
+        client_take_status(client, status);
+    }
 }
 
 static void client_go_on(struct admin *admin, struct admin_client *client) {
@@ -200,13 +218,18 @@ static void client_listen(struct admin *admin, struct admin_client *client, bool
     }
     if (client->answers) {
         client->until_ms = now_ms + PATIENCE_MS;
+    } else if (client->waits) {
+        client->until_ms = now_ms + LATER_MS;
     } else if (client->fd >= 0 && is_late) {
         client_close(admin, client);
     }
 }
 
 static void client_turn(struct admin *admin, struct admin_client *client, bool ready, uint64_t now_ms) {
-    if (!client->answers) {
+    if (client->waits) {
+        client_obey(admin, client);
+        client->until_ms = client->waits ? now_ms + LATER_MS : now_ms + PATIENCE_MS;
+    } else if (!client->answers) {
         client_listen(admin, client, ready, now_ms);
     } else if (ready) {
         client->until_ms = now_ms + PATIENCE_MS;
@@ -218,7 +241,8 @@ static void client_turn(struct admin *admin, struct admin_client *client, bool r
 
 bool admin_is_answering(const struct admin *admin) {
     for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
-        if (admin->clients[i].fd >= 0 && admin->clients[i].answers) {
+        const struct admin_client *client = &admin->clients[i];
+        if (client->fd >= 0 && (client->answers || client->waits)) {
             return true;
         }
     }
@@ -227,10 +251,15 @@ bool admin_is_answering(const struct admin *admin) {
 
 /* --- turning ---------------------------------------------------------------------------------------------------- */
 
+/* The one that is being obeyed is not, while others have a turn meanwhile. */
+static bool is_served(const struct admin *admin, const struct admin_client *client) {
+    return client->fd >= 0 && client != admin->obeyed;
+}
+
 static size_t count_clients(const struct admin *admin) {
     size_t count = 0;
     for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
-        count += admin->clients[i].fd >= 0;
+        count += is_served(admin, &admin->clients[i]);
     }
     return count;
 }
@@ -239,8 +268,9 @@ size_t admin_poll(const struct admin *admin, struct pollfd polls[static ADMIN_PO
     size_t count = 0;
     for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
         const struct admin_client *client = &admin->clients[i];
-        if (client->fd >= 0) {
-            polls[count++] = (struct pollfd){.fd = client->fd, .events = client->answers ? POLLOUT : POLLIN};
+        if (is_served(admin, client)) {
+            int events = client->waits ? 0 : client->answers ? POLLOUT : POLLIN;
+            polls[count++] = (struct pollfd){.fd = client->fd, .events = (short)events};
             *until_ms = client->until_ms < *until_ms ? client->until_ms : *until_ms;
         }
     }
@@ -255,9 +285,13 @@ size_t admin_poll(const struct admin *admin, struct pollfd polls[static ADMIN_PO
 void admin_turn(struct admin *admin, const struct pollfd *polls, size_t count, uint64_t now_ms) {
     size_t clients = count_clients(admin);
     size_t at = 0;
+    uint64_t turn = ++admin->turns;
     for (size_t i = 0; i < ADMIN_CLIENTS_MAX && at < clients; i++) {
-        if (admin->clients[i].fd >= 0) {
+        if (is_served(admin, &admin->clients[i])) {
             client_turn(admin, &admin->clients[i], polls[at++].revents != 0, now_ms);
+        }
+        if (admin->turns != turn) {
+            return; /* others had their turns while this one was obeyed: what was waited for is out of date */
         }
     }
     admin->accept_at_ms = admin->accept_at_ms <= now_ms ? 0 : admin->accept_at_ms;

@@ -30,12 +30,13 @@ struct admin_peer {
     uint32_t process;
 };
 
-/* Exit statuses; and, instead of one: this was not all. */
-enum { ADMIN_DONE = 0, ADMIN_REFUSED = 2, ADMIN_GOES_ON = -1 };
+/* Exit statuses; and, instead of one: this was not all; this cannot be done now (and nothing was). */
+enum { ADMIN_DONE = 0, ADMIN_REFUSED = 2, ADMIN_GOES_ON = -1, ADMIN_LATER = -2 };
 
 /* Who knows the orders. `client` is the number of the client's place, the same up to the end of its answer. */
 struct admin_service {
-    /* Does what the line says (it may be cut up), appends the answer, and returns the exit status or ADMIN_GOES_ON. */
+    /* Does what the line says (it may be cut up), appends the answer, and returns the exit status, ADMIN_GOES_ON or
+     * ADMIN_LATER: then it is asked again soon. It may give the other clients turns meanwhile (admin_turn). */
     int (*obey)(void *argument, size_t client, char *line, const struct admin_peer *peer, struct bytes *answer);
     /* All that was appended has been sent: appends more. */
     int (*go_on)(void *argument, size_t client, struct bytes *answer);
@@ -52,6 +53,7 @@ struct admin_client {
     struct bytes answer;
     size_t sent;
     bool answers;      /* the line is there */
+    bool waits;        /* the line is there, and could not be obeyed yet */
     bool goes_on;      /* what is in `answer` is not the end of it */
     uint64_t until_ms; /* it has moved by then, or is given up */
 };
@@ -68,6 +70,8 @@ struct admin {
     bool prepared;
     uint64_t accept_at_ms; /* not before; 0: at any time */
     struct admin_client clients[ADMIN_CLIENTS_MAX];
+    const struct admin_client *obeyed; /* at the moment; NULL: none */
+    uint64_t turns;
     struct admin_service service;
 };
 

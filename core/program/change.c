@@ -111,8 +111,13 @@ static void abandon_exporter(struct program *program) {
     program->exporter_next = NULL;
 }
 
+/* It may have been told to stop while an errand took its time: workers that stop adopt nothing. */
+static bool is_wanted(const struct program *program, struct error *error) {
+    return !atomic_load(&program->stopping) || error_set(error, "moonring is stopping");
+}
+
 static bool prepare_workers(struct program *program, struct generation *next, struct error *error) {
-    return keeper_prepare(&program->keeper, next, error) &&
+    return is_wanted(program, error) && keeper_prepare(&program->keeper, next, error) &&
            admin_prepare(&program->admin, &next->config->admin, error) &&
            prepare_exporter(program, &next->config->metrics, error) &&
            sockets_prepare(&program->sockets, next->config, next->workers, error) &&
@@ -137,7 +142,7 @@ static void errand_make(void *argument) {
 }
 
 static struct generation *make_generation(struct program *program, struct making *making) {
-    errand_run(&program->errand, errand_make, making);
+    errand_run_apart(&program->errand, errand_make, making);
     return making->made;
 }
 
@@ -147,7 +152,8 @@ struct generation *change_prepare(struct program *program, struct held_config *h
                             .options = {.workers = workers_count(held->config),
                                         .process = &program->process,
                                         .watch = &program->watch,
-                                        .trace = program->trace},
+                                        .trace = program->trace,
+                                        .give_up = &program->stopping},
                             .report = report};
     struct error error;
     struct generation *next = NULL;
@@ -164,7 +170,7 @@ struct generation *change_prepare(struct program *program, struct held_config *h
 
 bool change_listen(struct program *program, struct generation *next, struct config_report *report) {
     struct error error;
-    bool listens = sockets_listen(&program->sockets, next->config, &error);
+    bool listens = is_wanted(program, &error) && sockets_listen(&program->sockets, next->config, &error);
     if (!listens) {
         report_say(report, &error);
         change_abandon(program, next);

@@ -33,6 +33,8 @@ struct control {
     struct service_manager manager;
     int signal_fd;
     bool stopping;
+    bool attempting;      /* a reload, a plan or a rollback is under way */
+    uint32_t signals;     /* bits, by number: those that came meanwhile, and wait */
     uint64_t tend_at_ms;  /* 0: at once; UINT64_MAX: when something gives a sign */
     uint64_t close_at_ms; /* when sessions are closed; UINT64_MAX: when the last has ended */
     uint64_t abort_at_ms;
@@ -98,7 +100,7 @@ static void errand_load(void *argument) {
 
 static struct config *control_load(struct control *control, struct config_report *report) {
     struct loading loading = {.options = control->options, .report = report};
-    errand_run(&control->program.errand, errand_load, &loading);
+    errand_run_apart(&control->program.errand, errand_load, &loading);
     return loading.config;
 }
 
@@ -114,6 +116,7 @@ static void control_tell_manager(struct control *control, const struct reload *r
 /* The caller finishes the reload. */
 static void control_attempt(struct control *control, enum attempt attempt, struct reload *reload) {
     const struct control_options *options = control->options;
+    control->attempting = true;
     reload_init(reload);
     reload->is_plan = attempt == ATTEMPT_PLAN;
     if (attempt == ATTEMPT_RELOAD) {
@@ -141,6 +144,7 @@ static void control_attempt(struct control *control, enum attempt attempt, struc
         log_reload(reload);
         reload_watch_set(&control->watch, &control->program, reload);
     }
+    control->attempting = false;
 }
 
 static void control_reload(struct control *control) {
@@ -277,6 +281,11 @@ static const struct order orders[COMMANDS_COUNT] = {
     [COMMAND_CTL_WEIGHT] = {answer_weight, true},
 };
 
+/* Of these there is one at a time. */
+static bool is_attempt(enum command command) {
+    return command == COMMAND_CTL_RELOAD || command == COMMAND_CTL_PLAN || command == COMMAND_CTL_ROLLBACK;
+}
+
 /* The words as they were typed. */
 static void log_order(const struct arguments *arguments, const struct admin_peer *peer) {
     const struct order *order = &orders[arguments->command];
@@ -299,6 +308,9 @@ static int control_obey_line(void *argument, size_t client, char *line, const st
     if (!arguments_parse_order(&arguments, line, &error)) {
         bytes_printf(answer, "%s\n", error.text);
         return ADMIN_REFUSED;
+    }
+    if (control->attempting && is_attempt(arguments.command)) {
+        return ADMIN_LATER;
     }
     log_order(&arguments, peer);
     if (arguments.command == COMMAND_CTL_SESSIONS || arguments.command == COMMAND_CTL_KILL) {
@@ -364,6 +376,9 @@ static uint64_t earlier(uint64_t a_ms, uint64_t b_ms) {
 }
 
 static uint64_t control_due_ms(const struct control *control) {
+    if (control->signals != 0) {
+        return 0;
+    }
     uint64_t due_ms = earlier(control->manager.watch_at_ms, earlier(control->close_at_ms, control->abort_at_ms));
     return earlier(control->watch.due_ms, earlier(control->tend_at_ms, due_ms));
 }
@@ -377,10 +392,19 @@ static int wait_until(uint64_t at_ms) {
     return at_ms <= now ? 0 : at_ms - now > WAIT_MAX_MS ? WAIT_MAX_MS : (int)(at_ms - now);
 }
 
-static void control_read_signal(struct control *control) {
+/* 0: none. */
+static uint32_t control_read_signal(const struct control *control) {
     struct signalfd_siginfo signal;
-    if (read(control->signal_fd, &signal, sizeof signal) == (ssize_t)sizeof signal) {
-        control_obey(control, signal.ssi_signo);
+    return read(control->signal_fd, &signal, sizeof signal) == (ssize_t)sizeof signal ? signal.ssi_signo : 0;
+}
+
+static void control_obey_waiting(struct control *control) {
+    uint32_t waiting = control->signals;
+    control->signals = 0;
+    for (uint32_t number = 1; number < 32; number++) {
+        if ((waiting & UINT32_C(1) << number) != 0) {
+            control_obey(control, number);
+        }
     }
 }
 
@@ -415,9 +439,46 @@ static void control_show_life(struct control *control) {
     }
 }
 
-/* While an errand takes long, as one that waits for a slow name server does. */
-static void control_wait_for_errand(void *argument) {
-    control_show_life(argument);
+static void control_close_if_due(struct control *control) {
+    if (control->close_at_ms <= now_ms()) {
+        log_info("shutdown.drain_timeout is over: every session is closed");
+        control_close_sessions(control);
+    }
+}
+
+/* The signals that end it are obeyed, the others wait. */
+static void control_turn_signals_apart(struct control *control) {
+    uint32_t number = control_read_signal(control);
+    if (number == SIGTERM || number == SIGINT) {
+        control_obey(control, number);
+    } else if (number != 0) {
+        control->signals |= UINT32_C(1) << number;
+    }
+}
+
+/* While a configuration is read and made, as long as a slow name server takes: operators, signals and checks of servers
+ * do not wait for that. */
+static void control_turn_apart(struct control *control) {
+    struct program *program = &control->program;
+    struct pollfd wanted[1 + ADMIN_POLLS_MAX] = {{.fd = control->signal_fd, .events = POLLIN}};
+    uint64_t until_ms = UINT64_MAX;
+    size_t admins = admin_poll(&program->admin, wanted + 1, &until_ms);
+    int count = poll(wanted, 1 + admins, 0);
+    if (count > 0 && wanted[0].revents != 0) {
+        control_turn_signals_apart(control);
+    }
+    admin_turn(&program->admin, wanted + 1, admins, now_ms());
+    keeper_turn(&program->keeper, now_ms());
+    control_close_if_due(control);
+}
+
+/* Many times a second while an errand takes long. */
+static void control_wait_for_errand(void *argument, bool apart) {
+    struct control *control = argument;
+    control_show_life(control);
+    if (apart) {
+        control_turn_apart(control);
+    }
 }
 
 static void control_turn(struct control *control) {
@@ -434,8 +495,9 @@ static void control_turn(struct control *control) {
         read_event(wanted[1].fd);
     }
     if (count > 0 && wanted[0].revents != 0) {
-        control_read_signal(control);
+        control_obey(control, control_read_signal(control));
     }
+    control_obey_waiting(control);
     admin_turn(&program->admin, wanted + OTHERS, admins, now_ms());
     control_look_at_files(control, count > 0 && wanted[2].revents != 0);
     control->tend_at_ms = program_tend(program);
@@ -453,10 +515,7 @@ static void control_say_last(struct control *control) {
 static bool control_loop(struct control *control) {
     while (!crew_has_ended(&control->program.crew)) {
         control_turn(control);
-        if (control->close_at_ms <= now_ms()) {
-            log_info("shutdown.drain_timeout is over: every session is closed");
-            control_close_sessions(control);
-        }
+        control_close_if_due(control);
         if (control->abort_at_ms <= now_ms()) {
             log_error("some sessions do not end; leaving without them");
             return false;

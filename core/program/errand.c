@@ -9,7 +9,7 @@
 
 /* Beside a worker that needs its whole processor this leaves some 10 %. */
 enum { NICER_BY = 10 };
-enum { MEANWHILE_MS = 100 };
+enum { MEANWHILE_MS = 20 };
 
 static void semaphore_wait(sem_t *semaphore) {
     while (sem_wait(semaphore) < 0 && errno == EINTR) {
@@ -55,7 +55,7 @@ void errand_finish(struct errand *errand) {
     }
 }
 
-void errand_set_meanwhile(struct errand *errand, errand_fn *meanwhile, void *argument) {
+void errand_set_meanwhile(struct errand *errand, errand_meanwhile_fn *meanwhile, void *argument) {
     errand->meanwhile = meanwhile;
     errand->meanwhile_argument = argument;
 }
@@ -71,15 +71,23 @@ static bool wait_a_while(struct errand *errand) {
     return result == 0;
 }
 
-void errand_run(struct errand *errand, errand_fn *function, void *argument) {
+static void errand_send(struct errand *errand, errand_fn *function, void *argument, bool apart) {
+    check(!atomic_load(&errand->busy)); /* nor while it waits for another one */
     errand->function = function;
     errand->argument = argument;
     atomic_store(&errand->busy, true);
     sem_post(&errand->asked);
     while (!wait_a_while(errand)) {
         if (errand->meanwhile != NULL) {
-            errand->meanwhile(errand->meanwhile_argument);
+            errand->meanwhile(errand->meanwhile_argument, apart);
         }
     }
-    check(!atomic_load(&errand->busy));
+}
+
+void errand_run(struct errand *errand, errand_fn *function, void *argument) {
+    errand_send(errand, function, argument, false);
+}
+
+void errand_run_apart(struct errand *errand, errand_fn *function, void *argument) {
+    errand_send(errand, function, argument, true);
 }

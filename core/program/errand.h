@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 typedef void errand_fn(void *argument);
+typedef void errand_meanwhile_fn(void *argument, bool apart);
 
 struct errand {
     pthread_t thread;
@@ -21,18 +22,20 @@ struct errand {
     sem_t done;
     errand_fn *function; /* NULL: the thread is to end */
     void *argument;
-    atomic_bool busy;     /* it was asked, and has not done it */
-    errand_fn *meanwhile; /* NULL: nothing */
+    atomic_bool busy;               /* it was asked, and has not done it */
+    errand_meanwhile_fn *meanwhile; /* NULL: nothing */
     void *meanwhile_argument;
 };
 
 /* Starts the thread. errand_finish may be called in any case, also for one that is all zero. */
 bool errand_start(struct errand *errand, struct error *error);
 void errand_finish(struct errand *errand);
-/* Runs the function there, and waits until it has returned. Not to be called from there. */
+/* Runs the function there, and waits until it has returned. Not to be called from there, nor from `meanwhile`. */
 void errand_run(struct errand *errand, errand_fn *function, void *argument);
-/* What errand_run does several times a second, on the thread that waits, once an errand takes long: it must not need
- * what errands work on, and not send any. NULL: nothing, as at first. */
-void errand_set_meanwhile(struct errand *errand, errand_fn *meanwhile, void *argument);
+/* The same for one that goes well with what the waiting thread does else: it changes nothing that others see. */
+void errand_run_apart(struct errand *errand, errand_fn *function, void *argument);
+/* What both do fifty times a second, on the thread that waits, once an errand takes long; they tell it which of them it
+ * is. NULL: nothing, as at first. */
+void errand_set_meanwhile(struct errand *errand, errand_meanwhile_fn *meanwhile, void *argument);
 
 #endif

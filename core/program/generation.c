@@ -178,7 +178,7 @@ static bool generation_make(struct generation *generation, const struct generati
                             const struct generation_options *options, struct config_report *report) {
     struct error error;
     generation->upstreams = upstreams_create(generation->config, before == NULL ? NULL : before->config,
-                                             before == NULL ? NULL : before->upstreams, &error);
+                                             before == NULL ? NULL : before->upstreams, options->give_up, &error);
     if (generation->upstreams == NULL) {
         return report_say(report, error.text);
     }

@@ -54,6 +54,7 @@ struct generation_options {
     struct held_log *access_log; /* outlives it; NULL: off */
     struct watch *watch;         /* the calling thread's, for scripts */
     bool trace;                  /* of filters */
+    const atomic_bool *give_up;  /* may become true meanwhile: nobody wants it any more */
 };
 
 /* Looks up names, loads filters, and makes everything; nothing of it has an effect yet. before: the one at work, or

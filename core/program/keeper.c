@@ -314,7 +314,7 @@ static bool ward_create(struct keeper *keeper, struct server_state *state) {
     link_init(&ward->link);
     link_init(&ward->waiting);
     timer_init(&ward->timer, ward_fired);
-    state->references++;
+    atomic_fetch_add(&state->references, 1);
     state->ward = ward;
     return true;
 }

@@ -53,7 +53,7 @@ static void errand_compare(void *argument) {
 
 static bool reload_compare(struct reload *reload, struct program *program, const struct generation *next) {
     struct comparison comparison = {.before = program->generation, .next = next, .difference = &reload->difference};
-    errand_run(&program->errand, errand_compare, &comparison);
+    errand_run_apart(&program->errand, errand_compare, &comparison);
     return comparison.differs;
 }
 

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "config/place.h"
+#include "program/lookup.h"
 
 #include <netdb.h>
 #include <stdio.h>
@@ -73,10 +74,13 @@ static bool append_found(struct members *members, const struct config_server *se
     return true;
 }
 
-static bool append_host(struct members *members, const struct config_server *server, struct error *error) {
-    struct addrinfo *found = NULL;
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    int result = getaddrinfo(server->host, NULL, &hints, &found);
+static bool append_host(struct members *members, const struct config_server *server, const atomic_bool *give_up,
+                        struct error *error) {
+    struct addrinfo *found;
+    int result = lookup_run(server->host, give_up, &found);
+    if (result == EAI_CANCELED) {
+        return error_set(error, "moonring is stopping");
+    }
     if (result != 0) {
         char place[CONFIG_PLACE_MAX];
         config_place_format(&server->place, place, sizeof place);
@@ -88,11 +92,12 @@ static bool append_host(struct members *members, const struct config_server *ser
     return appended || error_set(error, "no memory for the addresses of \"%s\"", server->host);
 }
 
-static bool members_of(const struct config_upstream *config, struct members *members, struct error *error) {
+static bool members_of(const struct config_upstream *config, struct members *members, const atomic_bool *give_up,
+                       struct error *error) {
     for (size_t i = 0; i < config->servers_count; i++) {
         const struct config_server *server = &config->servers[i];
         if (server->host != NULL) {
-            if (!append_host(members, server, error)) {
+            if (!append_host(members, server, give_up, error)) {
                 return false;
             }
         } else if (!members_append(members, strdup(server->name), &server->address, server)) {
@@ -114,9 +119,9 @@ static const struct upstream *find_before(const struct config *config, const str
 }
 
 static bool upstream_create(struct upstream *upstream, const struct config_upstream *config,
-                            const struct upstream *before, struct error *error) {
+                            const struct upstream *before, const atomic_bool *give_up, struct error *error) {
     struct members members = {.items = NULL};
-    bool made = members_of(config, &members, error);
+    bool made = members_of(config, &members, give_up, error);
     if (made && !upstream_init(upstream, config, members.items, members.count, before)) {
         made = error_set(error, "no memory for the upstream \"%s\"", config->name);
     }
@@ -125,7 +130,8 @@ static bool upstream_create(struct upstream *upstream, const struct config_upstr
 }
 
 struct upstream *upstreams_create(const struct config *config, const struct config *config_before,
-                                  const struct upstream *upstreams_before, struct error *error) {
+                                  const struct upstream *upstreams_before, const atomic_bool *give_up,
+                                  struct error *error) {
     size_t count = config->upstreams_count;
     struct upstream *upstreams = calloc(count > 0 ? count : 1, sizeof *upstreams);
     if (upstreams == NULL) {
@@ -134,7 +140,7 @@ struct upstream *upstreams_create(const struct config *config, const struct conf
     }
     for (size_t i = 0; i < config->upstreams_count; i++) {
         const struct upstream *before = find_before(config_before, upstreams_before, config->upstreams[i].name);
-        if (!upstream_create(&upstreams[i], &config->upstreams[i], before, error)) {
+        if (!upstream_create(&upstreams[i], &config->upstreams[i], before, give_up, error)) {
             upstreams_destroy(upstreams, config->upstreams_count);
             return NULL;
         }

@@ -35,6 +35,7 @@ Test(errand, runs_on_a_thread_of_lower_priority_while_the_caller_waits, .timeout
 struct patience {
     sem_t enough;
     pthread_t thread;
+    bool apart;
 };
 
 static void wait_for_patience(void *argument) {
@@ -43,8 +44,9 @@ static void wait_for_patience(void *argument) {
     }
 }
 
-static void be_patient(void *argument) {
+static void be_patient(void *argument, bool apart) {
     struct patience *patience = argument;
+    patience->apart = apart;
     patience->thread = pthread_self();
     sem_post(&patience->enough);
 }
@@ -58,6 +60,9 @@ Test(errand, that_takes_long_leaves_the_caller_time_for_something_else, .timeout
     errand_set_meanwhile(&errand, be_patient, &patience);
     errand_run(&errand, wait_for_patience, &patience);
     cr_assert(pthread_equal(patience.thread, pthread_self()));
+    cr_assert_not(patience.apart);
+    errand_run_apart(&errand, wait_for_patience, &patience);
+    cr_assert(patience.apart);
     errand_finish(&errand);
     sem_destroy(&patience.enough);
 }
