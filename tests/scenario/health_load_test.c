@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -100,25 +101,25 @@ static void knocking_stop(struct knocking *knocking) {
 
 /* --- servers ------------------------------------------------------------------------------------------------------ */
 
-static void redis_start(struct process *redis, const char *port, const char *folder) {
+static void redis_start(struct process *redis, const char *host, const char *port, const char *folder) {
     process_start(redis, NULL,
-                  ARGUMENTS("redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", folder, "--save", "",
-                            "--appendonly", "no", "--tcp-backlog", "16"));
+                  ARGUMENTS("redis-server", "--port", port, "--bind", host, "--protected-mode", "no", "--dir", folder,
+                            "--save", "", "--appendonly", "no", "--tcp-backlog", "16"));
     process_wait_line(redis, &redis->output, "Ready to accept connections");
 }
 
-static void nginx_start(struct process *nginx, const char *port, struct temporary *folder) {
+static void nginx_start(struct process *nginx, const char *host, const char *port, struct temporary *folder) {
     char path[TEMPORARY_PATH_MAX], name[32];
     snprintf(name, sizeof(name), "nginx-%s.conf", port);
     temporary_write(folder, name,
                     "daemon off; master_process off; pid nginx-%s.pid; error_log stderr;\n"
                     "events {}\n"
-                    "http { access_log off; server { listen 127.0.0.1:%s backlog=16; return 200 hello; } }\n",
-                    port, port);
+                    "http { access_log off; server { listen %s:%s backlog=16; return 200 hello; } }\n",
+                    port, host, port);
     process_start(nginx, NULL,
                   ARGUMENTS("nginx", "-e", "stderr", "-p", folder->path, "-c", temporary_path(folder, name, path)));
     char address[ADDRESS_TEXT_MAX];
-    snprintf(address, sizeof(address), "127.0.0.1:%s", port);
+    snprintf(address, sizeof(address), "%s:%s", host, port);
     peer_wait_for_server(address);
 }
 
@@ -126,6 +127,7 @@ struct stage {
     struct moonring moonring;
     struct temporary folder;
     struct process servers[SERVERS];
+    const char *hosts[SERVERS];
     char ports[SERVERS][8];
     bool is_redis;
     struct knocking knocking;
@@ -133,14 +135,14 @@ struct stage {
 
 static void server_start(struct stage *stage, size_t index) {
     if (stage->is_redis) {
-        redis_start(&stage->servers[index], stage->ports[index], stage->folder.path);
+        redis_start(&stage->servers[index], stage->hosts[index], stage->ports[index], stage->folder.path);
     } else {
-        nginx_start(&stage->servers[index], stage->ports[index], &stage->folder);
+        nginx_start(&stage->servers[index], stage->hosts[index], stage->ports[index], &stage->folder);
     }
 }
 
-static void stage_start(struct stage *stage, bool is_redis, const char *keys) {
-    *stage = (struct stage){.is_redis = is_redis};
+static void stage_start_at(struct stage *stage, const char *host, bool is_redis, const char *keys) {
+    *stage = (struct stage){.is_redis = is_redis, .hosts = {host, "127.0.0.1"}};
     temporary_create(&stage->folder);
     for (size_t index = 0; index < SERVERS; index++) {
         snprintf(stage->ports[index], sizeof(stage->ports[index]), "%u", peer_free_port());
@@ -150,15 +152,19 @@ static void stage_start(struct stage *stage, bool is_redis, const char *keys) {
                    "listeners: {web: {bind: '127.0.0.1:0', upstream: pool}}\n"
                    "upstreams:\n"
                    "  pool:\n"
-                   "    servers: [{name: a, address: '127.0.0.1:%s'}, {name: b, address: '127.0.0.1:%s'}]\n"
+                   "    servers: [{name: a, address: '%s:%s'}, {name: b, address: '127.0.0.1:%s'}]\n"
                    "    slow_start: 200ms\n"
                    "    %s\n"
                    "log: {access: off}\n"
                    "process: {workers: 2}\n",
-                   stage->ports[0], stage->ports[1], keys);
+                   host, stage->ports[0], stage->ports[1], keys);
     knocking_start(&stage->knocking, stage->moonring.address, is_redis ? "PING\r\n" : "GET / HTTP/1.0\r\n\r\n",
                    is_redis ? "+PONG" : "HTTP/1.1 200 OK");
     cr_assert(knocking_failures(&stage->knocking, 100) == 0, "before anything has happened");
+}
+
+static void stage_start(struct stage *stage, bool is_redis, const char *keys) {
+    stage_start_at(stage, "127.0.0.1", is_redis, keys);
 }
 
 static void wait_log(struct stage *stage, const char *text) {
@@ -227,6 +233,49 @@ Test(health_load, redis_is_paused, .timeout = 60) {
 Test(health_load, nginx_is_paused, .timeout = 60) {
     server_is_paused(false);
 }
+
+/* --- a network that swallows packets ---------------------------------------------------------------------------- */
+
+#define FAR_HOST "10.99.0.1"
+
+static void shell(const char *script) {
+    struct process process;
+    process_run(&process, ARGUMENTS("sh", "-ec", script));
+}
+
+/* A network of our own, with a cable whose far end nobody is at. */
+static void network_enter(void) {
+    cr_assert(unshare(CLONE_NEWNET) == 0, "this test has to be run as root: %m");
+    shell("ip link set lo up; ip link add hole type veth peer name bottom; ip link set hole arp off up; "
+          "ip link set bottom arp off up; ip addr add 10.99.0.254/32 dev hole; ip addr add " FAR_HOST "/32 dev lo");
+}
+
+/* Neither an answer nor a refusal comes back; also not to sessions that there are. */
+static void server_is_blackholed(bool is_redis) {
+    struct stage stage;
+    network_enter();
+    stage_start_at(&stage, FAR_HOST, is_redis, CHECKS);
+    wait_checked(&stage);
+    atomic_store(&stage.knocking.patience_ms, IMPATIENCE_MS);
+    shell("ip addr del " FAR_HOST "/32 dev lo; ip route add " FAR_HOST " dev hole");
+    wait_log(&stage, "server a is down: no answer within 1s, 2 checks in a row");
+    cr_assert(knocking_failures(&stage.knocking, 500) == 0, "after the fall time");
+    shell("ip route del " FAR_HOST " dev hole; ip addr add " FAR_HOST "/32 dev lo");
+    wait_log(&stage, "server a is up again");
+    cr_assert(knocking_failures(&stage.knocking, 500) == 0, "when it is back");
+    knocking_stop(&stage.knocking);
+}
+
+Test(health_load, redis_is_blackholed, .timeout = 60) {
+    server_is_blackholed(true);
+}
+
+Test(health_load, nginx_is_blackholed, .timeout = 60) {
+    server_is_blackholed(false);
+}
+
+/* --- without checks ------------------------------------------------------------------------------------------------
+ */
 
 Test(health_load, without_checks_a_silent_server_is_ejected, .timeout = 60) {
     struct stage stage;
