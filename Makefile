@@ -57,7 +57,7 @@ TORTURE := $(wildcard tests/torture/*.c)
 # promises (conformance.c) on the kernel itself.
 SIMULATION := $(filter-out %/main.c %_test.c tests/simulate/conformance%,$(wildcard tests/simulate/*.c)) \
               $(BASE) core/protocol/proxy_header.c $(filter-out core/engine/access_log.c,$(ENGINE))
-SIMULATION_TESTS := $(wildcard tests/simulate/*_test.c) tests/simulate/conformance.c tests/support/sanitizer.c
+SIMULATION_TESTS := $(wildcard tests/simulate/*_test.c) tests/simulate/conformance.c tests/support/sanitizer.c tests/support/timeouts.c
 BENCH   := $(wildcard tests/bench/*.c)
 HOOK_BENCH := $(wildcard tests/bench/hooks/*.c)
 CHAINS  := $(wildcard tests/chains/*.c)
@@ -107,7 +107,7 @@ $(BUILD)/tests/chain-rounds: $(call objects,$(CHAINS) $(SIMULATION) $(CONFIG) $(
 $(BUILD)/tests/simulator-tests: $(call objects,$(SIMULATION_TESTS) tests/simulate/conformance_world.c $(SIMULATION))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lm $(TEST_LIBS)
 
-$(BUILD)/tests/conformance-tests: $(call objects,tests/simulate/conformance.c tests/simulate/conformance_kernel.c $(BASE) $(SEAM))
+$(BUILD)/tests/conformance-tests: $(call objects,tests/simulate/conformance.c tests/simulate/conformance_kernel.c tests/support/timeouts.c $(BASE) $(SEAM))
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -luring $(TEST_LIBS)
 
 $(BUILD)/tests/benchmark: $(call objects,$(BENCH) $(BASE) core/engine/sources.c)
