@@ -10,7 +10,7 @@ run_fuzzer() { # FUZZER
     regressions=tests/fuzz/regressions/$name
     work=$(mktemp -d)
     mkdir -p "$regressions" "tests/fuzz/corpus/$name" "$work/corpus"
-    if "$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$regressions/" -verbosity=0 \
+    if "$1" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=2048 -artifact_prefix="$regressions/" -verbosity=0 \
         -print_final_stats=1 "$work/corpus" "tests/fuzz/corpus/$name" "$regressions" >"$work/log" 2>&1; then
         echo "held   $name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log") inputs in $seconds s"
     else
