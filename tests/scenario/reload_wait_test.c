@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -62,6 +63,20 @@ static void wait_end(struct wait *wait) {
     close(wait->pipe_fd);
 }
 
+/* Checks connect to the server, too: the session is the one that says something. */
+static void session_open(struct wait *wait, struct pair *pair) {
+    char byte = 0;
+    peer_connect(&pair->client, wait->moonring.address);
+    peer_send(&pair->client, "!");
+    pair_accept(pair, &wait->server);
+    while (poll(&(struct pollfd){.fd = pair->server.fd, .events = POLLIN}, 1, DEADLINE_MS) == 1 &&
+           recv(pair->server.fd, &byte, 1, 0) <= 0) {
+        peer_close(&pair->server);
+        pair_accept(pair, &wait->server);
+    }
+    cr_assert_eq(byte, '!');
+}
+
 static void ctl_start(const struct wait *wait, struct process *ctl, const char *order) {
     process_start(ctl, NULL, ARGUMENTS(moonring_program(), "ctl", "--socket", wait->socket, order));
 }
@@ -114,7 +129,7 @@ Test(reload_wait, is_over_when_moonring_is_told_to_stop, .timeout = 30) {
     struct pair pair;
     struct peer late;
     wait_start(&wait, NULL);
-    pair_open(&pair, wait.moonring.address, &wait.server);
+    session_open(&wait, &pair);
     wait_begin(&wait);
     process_signal(&wait.moonring.process, SIGTERM);
     process_wait_line(&wait.moonring.process, &wait.moonring.process.errors, "stopping: no new clients");
