@@ -29,19 +29,24 @@ static void raise_longest(struct turn_times *times, uint64_t us) {
     }
 }
 
-static void times_add(struct turn_times *times, uint64_t us) {
+static size_t bound_of(uint64_t us) {
     size_t index = 0;
     while (us > bounds[index].us) {
         index++;
     }
-    counter_add(&times->counts[index], 1);
+    return index;
+}
+
+static void times_add(struct turn_times *times, uint64_t us, size_t bound) {
+    counter_add(&times->counts[bound], 1);
     counter_add(&times->sum_us, us);
     raise_longest(times, us);
 }
 
 void turns_add(struct turns *turns, uint64_t took_us, uint64_t worked_us) {
-    times_add(&turns->took, took_us);
-    times_add(&turns->worked, worked_us);
+    size_t bound = bound_of(took_us);
+    times_add(&turns->took, took_us, bound);
+    times_add(&turns->worked, worked_us, worked_us == took_us ? bound : bound_of(worked_us));
 }
 
 /* Since the last look nearly all was this turn's, if it was a long one. */

@@ -507,16 +507,18 @@ static void worker_go_on_with_sessions(struct worker *worker) {
     }
 }
 
-static void worker_go_on(struct worker *worker) {
-    worker_go_on_with_acceptors(worker);
-    worker_go_on_with_sessions(worker);
-}
-
 /* There is more to do than the last turn did. */
 static bool worker_goes_on(const struct worker *worker) {
     const struct engine *engine = &worker->engine;
     return engine->walks[WALK_OF_ACCEPTORS].next != NULL || engine->walks[WALK_OF_SESSIONS].next != NULL ||
            worker->adoption.goes_on;
+}
+
+static void worker_go_on(struct worker *worker) {
+    if (worker_goes_on(worker)) {
+        worker_go_on_with_acceptors(worker);
+        worker_go_on_with_sessions(worker);
+    }
 }
 
 /* --- turning ---------------------------------------------------------------------------------------------------- */
