@@ -189,7 +189,7 @@ chains: ## chains of Lua filters in random pieces against a model: SEED=first RO
 	@$(BUILD)/tests/chain-rounds --seed $(SEED) --rounds $(ROUNDS)
 
 COVERED = moonring tests/unit-tests tests/simulator-tests tests/scenario-tests
-coverage: ## which lines the unit tests, the simulator and scenarios run, the worst file last; what of flow.c and session.c did not run
+coverage: ## which lines the unit tests, the simulator and scenarios run, the worst file last; what of flow and session did not run
 	@.ci/install build test
 	@$(MAKE) --no-print-directory -j$(JOBS) VARIANT=coverage $(COVERED:%=build/coverage/%)
 	@TEST_FILTER='!(soak)/*' tests/coverage.sh build/coverage build/coverage/tests/unit-tests build/coverage/tests/simulator-tests \

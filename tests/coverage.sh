@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Which lines the tests run: tests/coverage.sh BUILD PROGRAM... runs the test programs of a build made for coverage and
 # reports, per file, the part of its lines that ran; the worst file stands last. Then it lists the lines of
-# core/engine/flow.c and session.c that did not run, with the reason where there is a good one. `make coverage` calls it.
+# core/engine/flow.c and session*.c that did not run, with the reason where there is a good one. `make coverage` calls it.
 #
 # Lines count as run, whichever program ran them: the tests of units, or moonring under the scenarios. moonring writes
 # down what has run when it ends, so the scenarios end it gently (TEST_ENDS_GENTLY, tests/support/process.c).
@@ -23,13 +23,13 @@ flow.c|flow_splice_stops|case EINTR:|no signal reaches a worker's thread: they a
 flow.c|flow_splice_stops|break;|the same
 session.c|session_open|kernel_close(fd);|memory is short
 session.c|session_open|return false;|memory is short
-session.c|session_pick|return NULL;|other workers took the last place of every server in the very same moment
-session.c|session_relay|session_close(session, CLOSE_RESOURCES);|memory is short
-session.c|session_relay|return;|the same
-session.c|session_remember_try|return false;|memory is short
+session_connect.c|session_pick|return NULL;|other workers took the last place of every server in the very same moment
+session_connect.c|session_relay|session_close(session, CLOSE_RESOURCES);|memory is short
+session_connect.c|session_relay|return;|the same
+session_connect.c|session_remember_try|return false;|memory is short
 session.c|session_set_nonblocking|return false;|fcntl(F_SETFL) fails for no open socket
-session.c|session_destination|address->length = 0;|getsockname(2) fails for no open socket
-session.c|session_state_name|return "unknown";|no state is left: it is there for the compiler
+session_client.c|session_destination|address->length = 0;|getsockname(2) fails for no open socket
+session_lines.c|session_state_name|return "unknown";|no state is left: it is there for the compiler
 END
 }
 
@@ -110,5 +110,7 @@ sort -rn "$work/files"
 awk '{ run += $2; lines += $3 } END { printf "%5.1f %5d %5d all together\n", lines ? 100 * run / lines : 0, run, lines }' \
     "$work/files"
 list_missed core/engine/flow.c
-list_missed core/engine/session.c
+for file in core/engine/session*.c; do
+    list_missed "$file"
+done
 exit "$code"

@@ -8,7 +8,7 @@ BEGIN {
     }
     # In reading order. Files joined by / see each other.
     order = "reason tally op uring spin ring/kernel wheel turns buffer health server balance upstream outlier settings access_log epoch sources splice zero_copy limit stage engine"
-    order = order " flow/session/chain/chain_parts/chain_rounds/chain_pump/chain_outcome/chain_hold/filter/introduction listener worker"
+    order = order " flow/session/session_parts/session_client/session_connect/session_time/session_lines/chain/chain_parts/chain_rounds/chain_pump/chain_outcome/chain_hold/filter/introduction listener worker"
     levels = split(order, level_names)
     for (level = 1; level <= levels; level++) {
         nouns = split(level_names[level], noun_names, "/")
