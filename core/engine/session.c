@@ -1,6 +1,6 @@
-#include "engine/session_parts.h"
+#include "engine/session.h"
 
-#include "engine/chain.h"
+#include "engine/session_parts.h"
 #include "engine/sources.h"
 #include "engine/tally.h"
 

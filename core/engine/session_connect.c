@@ -1,7 +1,6 @@
 #include "engine/session_parts.h"
 
 #include "base/log.h"
-#include "engine/chain.h"
 #include "engine/tally.h"
 
 #include <errno.h>

@@ -1,7 +1,5 @@
 #include "engine/session_parts.h"
 
-#include "engine/chain.h"
-
 #include <string.h>
 
 static int64_t since_start_us(const struct session *session, uint64_t at_us) {

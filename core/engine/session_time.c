@@ -1,7 +1,5 @@
 #include "engine/session_parts.h"
 
-#include "engine/chain.h"
-
 /* A deadline and what becomes of the session when it passes. */
 struct deadline {
     uint64_t us;
