@@ -473,6 +473,27 @@ BINARY = {1: '1', 64: '64', 1024: '1 KiB', 4096: '4 KiB', 16384: '16 KiB', 65536
 CURVE_KEYS = (('units_per_s', 'rate', '1/s'), ('p99_us', 'p99', 'us'), ('cost', 'CPU per unit', 'us'))
 
 
+# What a curve's shape comes from.
+EXPLANATIONS = {
+    'connections': 'One connection is served between two sleeps, its own and the load generator\'s. From 512 connections on a '
+                   'request costs everybody more, the twin too, which has next to no code of its own: it is the kernel that '
+                   'pays for so many sockets.',
+    'size': 'Bytes cost next to nothing up to some KiB; from 12 KiB on moonring splices, which costs the more bytes the less. The '
+            'rate is what the load generator can do, whose two ends share one CPU: what the proxy does not copy, they pay for. ',
+    'listeners': 'How many there are makes no difference: each has a socket, and the kernel finds it.',
+    'servers': 'Taking turns among so many is a heap, whose cost grows with its depth.',
+}
+
+
+def both_together(bench, name):
+    """The CPU of proxy and load generator for a unit of work."""
+    parts = []
+    for result in bench.of(name):
+        own, others = (spread(result, key).median for key in ('cost', 'generator_cost'))
+        parts.append(f"{code(result['contestant'])} {number(own)} and {number(others)} us")
+    return 'Proxy and load generator, at the longest: ' + '; '.join(parts) + '.'
+
+
 def curve_series(bench, names, key):
     series = {}
     for name in names:
@@ -500,7 +521,8 @@ def curve(bench, folder, kind):
         pictures += picture(folder, f'{kind}-{key}', title, plot)
     rows = [(f"{int(name.split('-')[1]):,}", code(result['contestant']), rate(result), spread(result, 'p99_us'),
              spread(result, 'cost')) for name in names for result in bench.of(name)]
-    return (curve_sentence(curve_series(bench, names, 'cost'), x_name) + pictures
+    explanation = EXPLANATIONS[kind] + (both_together(bench, names[-1]) if kind == 'size' else '') + '\n\n'
+    return (curve_sentence(curve_series(bench, names, 'cost'), x_name) + explanation + pictures
             + table((x_name, '', 'rate', 'p99 us', 'CPU us'), rows))
 
 
