@@ -226,7 +226,8 @@ void filter_show(struct filter_session *filter_session, enum direction direction
 
 bool filter_write(struct filter_session *filter_session, enum direction direction, const void *bytes, size_t size) {
     const struct stage *stage = &filter_session->stages[direction];
-    bool waits = stage->pass_ahead > 0 || stage->in_message;
+    /* A detach in the midst of a message leaves words behind it while that hook waits: no others may overtake them. */
+    bool waits = stage->pass_ahead > 0 || stage->in_message || stage->later.bytes > 0;
     struct queue *queue = waits ? &filter_session->behind[direction] : &filter_session->outbox[direction];
     return filter_append(filter_session, queue, bytes, size);
 }
