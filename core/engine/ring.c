@@ -474,15 +474,9 @@ static void ring_poke(struct ring *ring) {
     check(result >= 0 || result == -EBUSY || result == -EAGAIN || result == -EINTR);
 }
 
-static uint64_t thread_cpu_ns(void) {
-    struct timespec used;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    return (uint64_t)used.tv_sec * 1000000000U + (uint64_t)used.tv_nsec;
-}
-
 static void ring_judge_spin(struct ring *ring, uint64_t now_ns) {
     const struct spin_sample sample = {
-        .now_ns = now_ns, .cpu_ns = thread_cpu_ns(), .completions = counter_read(&ring->counters.completions)};
+        .now_ns = now_ns, .cpu_ns = kernel_thread_ns(), .completions = counter_read(&ring->counters.completions)};
     spin_next_window(&ring->spin, &sample);
 }
 

@@ -490,7 +490,9 @@ static void control_turn(struct control *control) {
                                                       {.fd = program->keeper.poll_fd, .events = POLLIN}};
     uint64_t until_ms = control_due_ms(control);
     size_t admins = admin_poll(&program->admin, wanted + OTHERS, &until_ms);
+    courtesy_end(&program->courtesy);
     int count = poll(wanted, OTHERS + admins, wait_until(until_ms));
+    courtesy_begin(&program->courtesy);
     if (count > 0 && wanted[1].revents != 0) {
         read_event(wanted[1].fd);
     }

@@ -606,14 +606,15 @@ static bool member_take_sockets(struct crew_member *member) {
 /* One that was told to end may need a moment; it has no session. */
 static bool crew_await_end(struct crew *crew, uint32_t number, struct error *error) {
     enum { LOOK_MS = 1, LOOKS = 1000 };
-    const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
     struct crew_place *place = &crew->places[number];
     for (int look = 0; look < LOOKS; look++) {
         if (atomic_load(&place->member->ended)) {
             crew_part_with(crew, place);
             return true;
         }
-        nanosleep(&pause, NULL);
+        struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
+        while (nanosleep(&pause, &pause) < 0 && errno == EINTR) { /* courtesy is on */
+        }
     }
     return error_set(error, "worker %u was told to end, and has not yet", number);
 }

@@ -18,21 +18,27 @@ static void semaphore_wait(sem_t *semaphore) {
 
 static void *errand_loop(void *argument) {
     struct errand *errand = argument;
+    struct courtesy courtesy;
     pthread_setname_np(pthread_self(), "errands");
     /* On Linux it is the calling thread's. Where it fails, reloads are felt more, and no more than that. */
     setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICER_BY);
+    courtesy_open(&courtesy);
     for (;;) {
         semaphore_wait(&errand->asked);
         if (errand->function == NULL) {
+            courtesy_close(&courtesy);
             return NULL;
         }
+        courtesy_begin(&courtesy);
         errand->function(errand->argument);
+        courtesy_end(&courtesy);
         atomic_store(&errand->busy, false);
         sem_post(&errand->done);
     }
 }
 
-bool errand_start(struct errand *errand, struct error *error) {
+bool errand_start(struct errand *errand, struct courtesy *courtesy, struct error *error) {
+    errand->courtesy = courtesy;
     check(sem_init(&errand->asked, 0, 0) == 0 && sem_init(&errand->done, 0, 0) == 0);
     int failure = pthread_create(&errand->thread, NULL, errand_loop, errand);
     errand->runs = failure == 0;
@@ -71,18 +77,29 @@ static bool wait_a_while(struct errand *errand) {
     return result == 0;
 }
 
+static void errand_do_meanwhile(struct errand *errand, bool apart) {
+    if (errand->meanwhile != NULL) {
+        courtesy_begin(errand->courtesy);
+        errand->meanwhile(errand->meanwhile_argument, apart);
+        courtesy_end(errand->courtesy);
+    }
+}
+
 static void errand_send(struct errand *errand, errand_fn *function, void *argument, bool apart) {
+    bool was_on = errand->courtesy->is_on;
     check(!atomic_load(&errand->busy)); /* nor while it waits for another one */
+    courtesy_end(errand->courtesy);
     errand->function = function;
     errand->argument = argument;
     atomic_store(&errand->busy, true);
     sem_post(&errand->asked);
     while (!wait_a_while(errand)) {
-        if (errand->meanwhile != NULL) {
-            errand->meanwhile(errand->meanwhile_argument, apart);
-        }
+        errand_do_meanwhile(errand, apart);
     }
     check(!atomic_load(&errand->busy)); /* (ThreadSanitizer knows nothing of sem_clockwait) */
+    if (was_on) {
+        courtesy_begin(errand->courtesy);
+    }
 }
 
 void errand_run(struct errand *errand, errand_fn *function, void *argument) {

@@ -1,11 +1,12 @@
 /* A thread for what takes long and may take long: reading a configuration, loading filters, taking them down. It has a
- * lower priority than the workers, which have traffic and perhaps share its processor: at the same priority each of its
- * slices would hold them up for some milliseconds. Whoever sends it waits, so nothing runs at the same time that would
+ * lower priority than the workers, which have traffic and perhaps share its processor, and is courteous
+ * (program/courtesy.h). Whoever sends it waits, so nothing runs at the same time that would
  * not without it, but for what errand_set_meanwhile names. */
 #ifndef MOONRING_PROGRAM_ERRAND_H
 #define MOONRING_PROGRAM_ERRAND_H
 
 #include "base/error.h"
+#include "program/courtesy.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -17,7 +18,8 @@ typedef void errand_meanwhile_fn(void *argument, bool apart);
 
 struct errand {
     pthread_t thread;
-    bool runs; /* the thread does */
+    bool runs;                 /* the thread does */
+    struct courtesy *courtesy; /* of the thread that sends it */
     sem_t asked;
     sem_t done;
     errand_fn *function; /* NULL: the thread is to end */
@@ -27,8 +29,9 @@ struct errand {
     void *meanwhile_argument;
 };
 
-/* Starts the thread. errand_finish may be called in any case, also for one that is all zero. */
-bool errand_start(struct errand *errand, struct error *error);
+/* Starts the thread. `courtesy` is that of the thread that will send it, and rests while that waits. errand_finish may
+ * be called in any case, also for one that is all zero. */
+bool errand_start(struct errand *errand, struct courtesy *courtesy, struct error *error);
 void errand_finish(struct errand *errand);
 /* Runs the function there, and waits until it has returned. Not to be called from there, nor from `meanwhile`. */
 void errand_run(struct errand *errand, errand_fn *function, void *argument);

@@ -99,21 +99,14 @@ static void page_forget(struct exporter *exporter) {
     exporter->page = NULL;
 }
 
-/* Of this thread: a page is not dear because others had the CPU meanwhile. */
-static uint64_t cpu_ns(void) {
-    struct timespec used = {.tv_sec = 0};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
-}
-
 static void page_write(struct exporter *exporter) {
     struct bytes text;
-    uint64_t began_ns = cpu_ns();
+    uint64_t began_ns = kernel_thread_ns(); /* a page is not dear because others had the CPU meanwhile */
     bytes_init(&text);
     metrics_write(exporter->program, &text);
     page_forget(exporter);
     exporter->page = response_from(&text, "text/plain; version=0.0.4; charset=utf-8");
-    exporter->page_until_ns = kernel_now_ns() + PAGE_REUSE * (cpu_ns() - began_ns);
+    exporter->page_until_ns = kernel_now_ns() + PAGE_REUSE * (kernel_thread_ns() - began_ns);
 }
 
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response) {
@@ -282,7 +275,7 @@ static int wait_ms(struct exporter *exporter) {
     return (int)left_ms;
 }
 
-static void exporter_turn(struct exporter *exporter, int daemon_fd) {
+static void exporter_turn(struct exporter *exporter, int daemon_fd, struct courtesy *courtesy) {
     struct pollfd polls[] = {{.fd = exporter->event_fd, .events = POLLIN},
                              {.fd = daemon_fd, .events = POLLIN},
                              {.fd = exporter->fd, .events = POLLIN}};
@@ -296,20 +289,25 @@ static void exporter_turn(struct exporter *exporter, int daemon_fd) {
     if (count > 0 && accepts && polls[2].revents != 0) {
         exporter_welcome(exporter);
     }
+    courtesy_begin(courtesy);
     MHD_run(exporter->daemon);
+    courtesy_end(courtesy);
 }
 
 static void *exporter_run(void *argument) {
     struct exporter *exporter = argument;
+    struct courtesy courtesy;
     pthread_setname_np(pthread_self(), "metrics");
+    courtesy_open(&courtesy);
     if (exporter->thread_begins != NULL) {
         exporter->thread_begins();
     }
     sem_post(&exporter->ready);
     int daemon_fd = MHD_get_daemon_info(exporter->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     while (!atomic_load(&exporter->ending)) {
-        exporter_turn(exporter, daemon_fd);
+        exporter_turn(exporter, daemon_fd, &courtesy);
     }
+    courtesy_close(&courtesy);
     return NULL;
 }
 

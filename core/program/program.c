@@ -83,7 +83,8 @@ static void errand_begin(void *argument) {
 static bool program_watch(struct program *program, const struct config *config, struct error *error) {
     struct beginning beginning = {program, threads_drop_rights(config), error};
     program->watchdog = watchdog_create(WATCHDOG_TICK_MS, beginning.drops_rights ? drop_rights : NULL, error);
-    if (program->watchdog == NULL || !errand_start(&program->errand, error)) {
+    courtesy_open(&program->courtesy);
+    if (program->watchdog == NULL || !errand_start(&program->errand, &program->courtesy, error)) {
         return false;
     }
     errand_run(&program->errand, errand_begin, &beginning);
@@ -170,6 +171,7 @@ void program_finish(struct program *program) {
         errand_run(&program->errand, errand_end, &program->watch);
     }
     errand_finish(&program->errand);
+    courtesy_close(&program->courtesy);
     watchdog_destroy(program->watchdog);
     pthread_mutex_destroy(&program->view_lock);
 }

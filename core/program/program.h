@@ -51,9 +51,10 @@ struct program {
     struct exporter *exporter_next; /* ours; what a change has prepared to take its place, or NULL */
     bool exporter_goes;             /* it does */
     struct watchdog *watchdog;
-    struct errand errand; /* what takes long runs there: all that has to do with scripts, for one */
-    struct watch watch;   /* the errand's thread */
-    bool is_watched;      /* it is */
+    struct courtesy courtesy; /* the control thread's */
+    struct errand errand;     /* what takes long runs there: all that has to do with scripts, for one */
+    struct watch watch;       /* the errand's thread */
+    bool is_watched;          /* it is */
     struct program_counters counters;
     atomic_bool stopping; /* no new clients: for who asks whether we are healthy */
     uint64_t started_ms;  /* milliseconds of the monotonic clock */

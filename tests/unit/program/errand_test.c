@@ -18,10 +18,11 @@ static void look(void *argument) {
 
 Test(errand, runs_on_a_thread_of_lower_priority_while_the_caller_waits, .timeout = 10) {
     struct errand errand = {.runs = false};
+    struct courtesy courtesy = {.is_open = false};
     struct error error;
     struct seen seen = {.times = 0};
     int priority = getpriority(PRIO_PROCESS, 0);
-    cr_assert(errand_start(&errand, &error), "%s", error.text);
+    cr_assert(errand_start(&errand, &courtesy, &error), "%s", error.text);
     errand_run(&errand, look, &seen);
     cr_assert_eq(seen.times, 1);
     errand_run(&errand, look, &seen);
@@ -53,10 +54,11 @@ static void be_patient(void *argument, bool apart) {
 
 Test(errand, that_takes_long_leaves_the_caller_time_for_something_else, .timeout = 10) {
     struct errand errand = {.runs = false};
+    struct courtesy courtesy = {.is_open = false};
     struct error error;
     struct patience patience;
     cr_assert_eq(sem_init(&patience.enough, 0, 0), 0);
-    cr_assert(errand_start(&errand, &error), "%s", error.text);
+    cr_assert(errand_start(&errand, &courtesy, &error), "%s", error.text);
     errand_set_meanwhile(&errand, be_patient, &patience);
     errand_run(&errand, wait_for_patience, &patience);
     cr_assert(pthread_equal(patience.thread, pthread_self()));
