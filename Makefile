@@ -172,7 +172,7 @@ tsan: ## unit tests, simulator and scenarios with several workers under ThreadSa
 	@TEST_FILTER='$(UNDER_TSAN_UNIT)' tests/run.sh build/tsan/tests/unit-tests
 	@TEST_FILTER='!(chains)/!(*fifty_thousand*)' tests/run.sh build/tsan/tests/simulator-tests
 	@MOONRING=build/tsan/moonring TEST_FILTER='$(UNDER_TSAN)' tests/run.sh build/release/tests/scenario-tests
-UNDER_TSAN_UNIT = @(ring*|kernel|access_log*|server|session|flow|listener|worker|zero_copy|buffer|log|metric|meter)/*
+UNDER_TSAN_UNIT = @(courtesy|errand|ring*|kernel|access_log*|server|session|flow|listener|worker|zero_copy|buffer|log|metric|meter)/*
 UNDER_TSAN = !(example*|torture|user|ssh|postgres|nginx|redis|soak|fault|kernel_refusal|reload_memory)/!(tell_of_filters_and*|hears_nothing_while_a_worker*)
 
 SEED ?= 1
