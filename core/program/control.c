@@ -32,6 +32,7 @@ struct control {
     struct session_order session_orders[ADMIN_CLIENTS_MAX]; /* of each client of the admin socket */
     struct service_manager manager;
     int signal_fd;
+    bool serves; /* the start is over, and it did not fail */
     bool stopping;
     bool attempting;      /* a reload, a plan or a rollback is under way */
     uint32_t signals;     /* bits, by number: those that came meanwhile, and wait */
@@ -540,16 +541,36 @@ static void tell_failure(const char *why, bool logs_to_stderr) {
     }
 }
 
-/* Up to the first client. Takes over config. Returns the exit status: 0 when it serves. */
+/* While the first configuration is made, as long as a slow name server takes. Other signals wait until it serves. */
+static void control_wait_at_start(void *argument, bool apart) {
+    struct control *control = argument;
+    struct pollfd wanted = {.fd = control->signal_fd, .events = POLLIN};
+    (void)apart;
+    if (poll(&wanted, 1, 0) <= 0) {
+        return;
+    }
+    uint32_t number = control_read_signal(control);
+    if (number == SIGTERM || number == SIGINT) {
+        atomic_store(&control->program.stopping, true);
+    } else if (number != 0) {
+        control->signals |= UINT32_C(1) << number;
+    }
+}
+
+/* Up to the first client. Takes over config. Returns the exit status: 0 when it serves, or when it was told to stop. */
 static int control_start(struct control *control, struct config *config) {
     struct config_report report;
     bool logs_to_stderr = strcmp(config->log.error_target, "stderr") == 0;
     config_report_init(&report);
-    bool started = program_start(&control->program, config, &report);
-    if (!started) {
+    errand_set_meanwhile(&control->program.errand, control_wait_at_start, control);
+    control->serves = program_start(&control->program, config, &report);
+    int status = 0;
+    if (!control->serves && atomic_load(&control->program.stopping)) {
+        log_info("told to stop before it was ready");
+    } else if (!control->serves) {
         tell_failure(report.text.data, logs_to_stderr);
+        status = report.errors_count > 0 ? 2 : 1;
     }
-    int status = started ? 0 : report.errors_count > 0 ? 2 : 1;
     config_report_finish(&report);
     return status;
 }
@@ -571,7 +592,7 @@ int control_run(const struct control_options *options, struct config *config) {
         return 1;
     }
     int status = control_start(&control, config);
-    if (status == 0) {
+    if (control.serves) {
         reload_watch_set(&control.watch, &control.program, NULL);
         log_info("ready");
         service_manager_ready(&control.manager, "Generation 1 is serving");

@@ -32,13 +32,17 @@ static void configure(struct wait *wait, const char *server) {
                     server, wait->socket);
 }
 
-static void wait_start(struct wait *wait, process_prepare_fn *prepare) {
+static void wait_create(struct wait *wait) {
     char path[TEMPORARY_PATH_MAX];
     peer_listen(&wait->server, "127.0.0.1:0");
     temporary_create(&wait->moonring.folder);
     temporary_path(&wait->moonring.folder, "admin.sock", path);
     snprintf(wait->socket, sizeof wait->socket, "unix:%s", path);
     temporary_path(&wait->moonring.folder, "moonring.yaml", wait->path);
+}
+
+static void wait_start(struct wait *wait, process_prepare_fn *prepare) {
+    wait_create(wait);
     configure(wait, wait->server.address);
     process_start(&wait->moonring.process, prepare, ARGUMENTS(moonring_program(), "run", "-c", wait->path));
     moonring_wait_ready(&wait->moonring);
@@ -149,8 +153,6 @@ Test(reload_wait, is_over_when_moonring_is_told_to_stop, .timeout = 30) {
 
 /* --- a name server that does not answer ------------------------------------------------------------------------- */
 
-#define NAME_SERVER "127.0.53.53"
-
 static char resolver_path[TEMPORARY_PATH_MAX];
 
 /* In its own view of the file system, where names are asked of our name server. */
@@ -161,12 +163,12 @@ static void use_name_server(void) {
     }
 }
 
-/* It takes questions, and answers none. */
-static int name_server_open(void) {
+/* It takes questions, and answers none. Tests run side by side: each has an address of its own. */
+static int name_server_open(const char *text) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(53)};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     cr_assert_geq(fd, 0);
-    cr_assert_eq(inet_pton(AF_INET, NAME_SERVER, &address.sin_addr), 1);
+    cr_assert_eq(inet_pton(AF_INET, text, &address.sin_addr), 1);
     cr_assert_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
     return fd;
 }
@@ -178,16 +180,22 @@ static void name_server_wait_question(int fd) {
     cr_assert_gt(recv(fd, question, sizeof question, 0), 0);
 }
 
-Test(reload_wait, for_a_name_server_ends_with_moonring, .timeout = 30) {
-    enum { SOON_MS = 4000 }; /* to look up one name takes 10 s and more */
+/* What prepares a process to use it is use_name_server. */
+static int name_server_begin(struct temporary *folder, const char *address) {
     cr_assert(geteuid() == 0, "this test has to be run as root");
+    temporary_create(folder);
+    temporary_write(folder, "resolv.conf", "nameserver %s\noptions timeout:10 attempts:3\n", address);
+    temporary_path(folder, "resolv.conf", resolver_path);
+    return name_server_open(address);
+}
+
+enum { SOON_MS = 4000 }; /* to look up one name takes 10 s and more */
+
+Test(reload_wait, for_a_name_server_ends_with_moonring, .timeout = 30) {
     struct wait wait;
     struct temporary folder;
     struct process ctl;
-    temporary_create(&folder);
-    temporary_write(&folder, "resolv.conf", "nameserver " NAME_SERVER "\noptions timeout:10 attempts:3\n");
-    temporary_path(&folder, "resolv.conf", resolver_path);
-    int name_server = name_server_open();
+    int name_server = name_server_begin(&folder, "127.0.53.53");
     wait_start(&wait, use_name_server);
     configure(&wait, "nobody-knows.example:80");
     process_signal(&wait.moonring.process, SIGHUP);
@@ -197,5 +205,21 @@ Test(reload_wait, for_a_name_server_ends_with_moonring, .timeout = 30) {
     process_signal(&wait.moonring.process, SIGTERM);
     cr_assert_eq(process_wait_at_most(&wait.moonring.process, SOON_MS), 0);
     cr_assert_eq(process_count_lines(&wait.moonring.process.errors, "moonring is stopping"), 1);
+    close(name_server);
+}
+
+Test(reload_wait, for_a_name_server_at_the_start_ends_with_moonring, .timeout = 30) {
+    struct wait wait;
+    struct temporary folder;
+    int name_server = name_server_begin(&folder, "127.0.53.54");
+    wait_create(&wait);
+    configure(&wait, "nobody-knows.example:80");
+    process_start(&wait.moonring.process, use_name_server, ARGUMENTS(moonring_program(), "run", "-c", wait.path));
+    name_server_wait_question(name_server);
+    process_signal(&wait.moonring.process, SIGHUP); /* it waits until moonring serves, which it never does */
+    process_signal(&wait.moonring.process, SIGTERM);
+    cr_assert_eq(process_wait_at_most(&wait.moonring.process, SOON_MS), 0);
+    cr_assert_eq(process_count_lines(&wait.moonring.process.errors, "told to stop before it was ready"), 1);
+    cr_assert_eq(process_count_lines(&wait.moonring.process.errors, " error "), 0);
     close(name_server);
 }
