@@ -66,6 +66,7 @@ struct reload_run {
     struct turns took[2]; /* before, and after */
     struct turns worked[2];
     double seconds;
+    struct load_counts counts; /* of those seconds */
 };
 
 /* ---- configurations */
@@ -252,6 +253,8 @@ static bool run_measure(struct reload_run *run, struct error *error) {
         return false;
     }
     run->seconds = (double)(clock_now_ns() - begin_ns) / 1e9;
+    /* Before moonring is asked: meanwhile the generator stands still, and whoever waits then waits for us. */
+    run->counts = *load_counts(run->load);
     return read_turns(run, 1, error) && load_finish(run->load, error);
 }
 
@@ -342,7 +345,7 @@ static void print_head(void) {
 }
 
 static void print_run(const struct reload_run *run) {
-    const struct load_counts *counts = load_counts(run->load);
+    const struct load_counts *counts = &run->counts;
     printf("%-42s %9llu |", run->about->title, (unsigned long long)turns_up_to(run->took, "+Inf"));
     print_longer(run->worked);
     printf(" |");
