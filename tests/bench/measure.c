@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* Memory per session is what the later sessions add: the first ones make pools, buffers and tables grow. */
-enum { IDLE_SESSIONS_FIRST = 500 };
+enum { IDLE_SESSIONS_FIRST = 500, PROFILES_MAX = 3 };
 static const uint64_t WARM_UP_NS = 250000000;
 static const uint64_t SETTLE_NS = 300000000;
 /* Long enough for caches to warm, short enough that nothing drifts from a turn to the next. */
@@ -154,15 +154,31 @@ static bool measure_traffic(const struct workload *workload, const struct contes
 }
 
 /* perf looks from the start of the traffic to its end. */
-static bool measure_profiled(const struct workload *workload, const struct contestant *contestant, struct load *load,
-                             const struct contestant_run *run, double seconds, struct sample *sample,
-                             struct error *error) {
+static bool measure_with_profiler(const struct workload *workload, const struct contestant *contestant,
+                                  struct load *load, const struct contestant_run *run, double seconds,
+                                  struct sample *sample, struct error *error) {
     struct profiler profiler;
     if (!profiler_start(&profiler, &run->process, run->program_path, run->folder, error)) {
         return false;
     }
     bool measured = measure_traffic(workload, contestant, load, run, seconds, sample, error);
-    return profiler_stop(&profiler, measured ? &sample->profile : NULL, error) && measured;
+    profiler_stop(&profiler, measured ? &sample->profile : NULL);
+    return measured;
+}
+
+/* An empty profile is taken again, a few times. */
+static bool measure_profiled(const struct workload *workload, const struct contestant *contestant, struct load *load,
+                             const struct contestant_run *run, double seconds, struct sample *sample,
+                             struct error *error) {
+    for (size_t try = 0; try < PROFILES_MAX; try++) {
+        if (!measure_with_profiler(workload, contestant, load, run, seconds, sample, error)) {
+            return false;
+        }
+        if (!profile_is_empty(&sample->profile)) {
+            return true;
+        }
+    }
+    return error_set(error, "perf has recorded nothing, %d times", PROFILES_MAX);
 }
 
 /* The same sessions twice: as long as the slow half is silent, and beside what it makes the proxy hold. */

@@ -54,6 +54,7 @@ static bool profiler_wait_ready(struct profiler *profiler) {
 static int fifo_open(const char *folder, const char *name) {
     char path[PROFILE_PATH_SIZE];
     snprintf(path, sizeof path, "%s/%s", folder, name);
+    unlink(path); /* of an earlier profile */
     return mkfifo(path, 0600) == 0 ? open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK) : -1;
 }
 
@@ -89,7 +90,7 @@ bool profiler_start(struct profiler *profiler, const struct process *process, co
         profiler_wait_ready(profiler)) {
         return true;
     }
-    profiler_stop(profiler, NULL, error);
+    profiler_stop(profiler, NULL);
     return error_set(error, "perf does not record");
 }
 
@@ -107,7 +108,7 @@ static void profile_add(struct profile *profile, const char *own_name, double sh
     }
 }
 
-static bool profile_read(const struct profiler *profiler, struct profile *profile, struct error *error) {
+static void profile_read(const struct profiler *profiler, struct profile *profile) {
     struct bytes output;
     bytes_init(&output);
     const char *const arguments[] = {profiler->perf_path, "report", "-q", "--stdio", "--sort", "dso", "-i",
@@ -123,12 +124,17 @@ static bool profile_read(const struct profiler *profiler, struct profile *profil
         }
     }
     bytes_finish(&output);
-    return profile->own + profile->kernel > 0 || error_set(error, "perf has recorded nothing");
 }
 
-bool profiler_stop(struct profiler *profiler, struct profile *profile, struct error *error) {
+void profiler_stop(struct profiler *profiler, struct profile *profile) {
     process_stop(&profiler->perf);
     close(profiler->control_fd); /* -1 does no harm */
     close(profiler->answer_fd);
-    return profile == NULL || profile_read(profiler, profile, error);
+    if (profile != NULL) {
+        profile_read(profiler, profile);
+    }
+}
+
+bool profile_is_empty(const struct profile *profile) {
+    return profile->own + profile->kernel <= 0;
 }

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-/* Shares of all samples, 0 to 1; all 0 when there is no profile. */
+/* Shares of all samples, 0 to 1; all 0 when there is no profile, or nothing was recorded. */
 struct profile {
     double own; /* the program's file */
     double liburing;
@@ -29,10 +29,12 @@ struct profiler {
 
 /* False, with the reason, where perf is not installed or not allowed to see the kernel. */
 bool profiler_is_there(struct error *error);
-/* Begins to record the program and its children, into a file in `folder`. */
+/* Begins to record the program and its children, into a file in `folder` that replaces an earlier one. */
 bool profiler_start(struct profiler *profiler, const struct process *process, const char *program, const char *folder,
                     struct error *error);
 /* Ends it and reads what was recorded, unless `profile` is NULL. */
-bool profiler_stop(struct profiler *profiler, struct profile *profile, struct error *error);
+void profiler_stop(struct profiler *profiler, struct profile *profile);
+/* perf now and then records nothing, and says so only by that. */
+bool profile_is_empty(const struct profile *profile);
 
 #endif
