@@ -36,6 +36,13 @@ void histogram_add(struct histogram *histogram, uint64_t value_ns) {
     histogram->count++;
 }
 
+void histogram_subtract(struct histogram *histogram, const struct histogram *earlier) {
+    for (size_t bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) {
+        histogram->buckets[bucket] -= earlier->buckets[bucket];
+    }
+    histogram->count -= earlier->count;
+}
+
 uint64_t histogram_quantile_ns(const struct histogram *histogram, double share) {
     uint64_t rank = (uint64_t)((double)histogram->count * share);
     uint64_t seen = 0;

@@ -6,6 +6,7 @@
 #include "tests/bench/interrupt.h"
 #include "tests/bench/machine.h"
 #include "tests/bench/ring_usage.h"
+#include "tests/bench/statistics.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 
 /* Memory per session is what the later sessions add: the first ones make pools, buffers and tables grow. */
 enum { IDLE_SESSIONS_FIRST = 500, PROFILES_MAX = 3 };
+/* A stall of the machine is in one window or two; the median of all of them does not see it. */
+enum { WINDOWS = 24, WINDOWS_A_SECOND = 10 };
 static const uint64_t WARM_UP_NS = 250000000;
 static const uint64_t SETTLE_NS = 300000000;
 /* Long enough for caches to warm, short enough that nothing drifts from a turn to the next. */
@@ -181,22 +184,55 @@ static bool measure_profiled(const struct workload *workload, const struct conte
     return error_set(error, "perf has recorded nothing, %d times", PROFILES_MAX);
 }
 
+/* The p99 of what is answered within a window; its whole length where nothing is. */
+static bool window_run(struct load *load, uint64_t window_ns, double *p99_us, struct error *error) {
+    struct histogram earlier = load_counts(load)->latency;
+    if (!load_run(load, window_ns, error)) {
+        return false;
+    }
+    struct histogram latency = load_counts(load)->latency;
+    histogram_subtract(&latency, &earlier);
+    *p99_us = latency.count > 0 ? quantile_us(&latency, 0.99) : (double)window_ns / 1e3;
+    return true;
+}
+
+/* As measure_running, but the p99 is the median of those of the windows. `seconds` are ten of them. */
+static bool measure_windows(const struct workload *workload, const struct contestant *contestant, struct load *load,
+                            const struct contestant_run *run, double seconds, struct sample *sample,
+                            struct error *error) {
+    double p99_us[WINDOWS];
+    load_counts_clear(load);
+    struct snapshot begin = snapshot_take(run);
+    for (size_t i = 0; i < WINDOWS; i++) {
+        if (!window_run(load, (uint64_t)(seconds * 1e9 / WINDOWS_A_SECOND), &p99_us[i], error)) {
+            return false;
+        }
+    }
+    struct snapshot end = snapshot_take(run);
+    if (load_counts(load)->units == 0) {
+        return error_set(error, "nothing was finished in %d windows", WINDOWS);
+    }
+    sample_fill(sample, workload, contestant, load_counts(load), &begin, &end);
+    sample->p99_us = spread_of(p99_us, WINDOWS).median;
+    return true;
+}
+
 /* The same sessions twice: as long as the slow half is silent, and beside what it makes the proxy hold. */
 static bool measure_slow(const struct workload *workload, const struct contestant *contestant, struct load *load,
                          const struct contestant_run *run, double seconds, struct sample *sample, struct error *error) {
     struct sample alone;
     if (!load_warm_up(load, workload, run->ports.listen, error) ||
-        !measure_running(workload, contestant, load, run, seconds, &alone, error)) {
+        !measure_windows(workload, contestant, load, run, seconds, &alone, error)) {
         return false;
     }
     load_slow_begin(load);
     if (!load_run(load, SETTLE_NS, error) ||
-        !measure_running(workload, contestant, load, run, seconds, sample, error)) {
+        !measure_windows(workload, contestant, load, run, seconds, sample, error)) {
         return false;
     }
     sample->p99_alone_us = alone.p99_us;
     if (load_counts(load)->slow_bytes == 0) {
-        return error_set(error, "the slow readers got nothing in %.1f s", seconds);
+        return error_set(error, "the slow readers got nothing in %d windows", WINDOWS);
     }
     return load_finish(load, error);
 }

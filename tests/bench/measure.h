@@ -20,13 +20,13 @@ struct sample {
     double generator_cost; /* the generator's CPU per unit of work */
     /* What a kind of workload or a contestant does not tell is 0. */
     double p50_us;
-    double p99_us;
+    double p99_us; /* WORKLOAD_SLOW: the median of 24 windows' */
     double p999_us;
     double foreign_share;     /* of CPU 0 or 1, whichever is more, that went to others */
     double idle_cpu_us_per_s; /* WORKLOAD_IDLE: what the sessions cost while nothing happens, */
     double kernel_memory;     /* and slabs of the kernel for one, in bytes, the sockets of both its peers included */
     double plain_cost;        /* WORKLOAD_FILTER: without the filter */
-    double p99_alone_us;      /* WORKLOAD_SLOW: before there are slow readers */
+    double p99_alone_us;      /* WORKLOAD_SLOW: the same, before there are slow readers */
     struct profile profile;   /* of workloads with is_profiled */
     /* Of moonring only: */
     double system_calls_per_unit;

@@ -338,7 +338,9 @@ def slow(bench):
         return ''
     growth = [f"{code(result['contestant'])} {number(slow_growth(result).median)}" for result in bench.of('slow-readers')]
     return ('20,000 requests/s over 32 connections: p99 alone, and beside 32 connections whose clients leave nearly '
-            f"everything unread that their servers send. It grows so many times: {', '.join(growth)}.\n\n"
+            'everything unread that their servers send. Each is the median of the p99 of 24 windows of '
+            f"{number(bench.runs[0]['seconds'] / 10)} s: what happens in fewer than half of them, as a stall of the machine, does not "
+            f"show. It grows so many times: {', '.join(growth)}.\n\n"
             + table(('', 'p99 us alone', 'p99 us beside them', 'ratio'), rows))
 
 
