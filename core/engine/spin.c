@@ -1,15 +1,16 @@
 #include "engine/spin.h"
 
 enum {
-    STEADY_NS = 200 * 1000 * 1000,
-    TRIAL_NS = 4 * 1000 * 1000, /* of each way: 2 % of the time goes the wrong way */
+    FIRST_NS = 200 * 1000 * 1000, /* before the first trial: until then it spins without knowing whether that pays */
+    STEADY_NS = 400 * 1000 * 1000,
+    TRIAL_NS = 4 * 1000 * 1000, /* of each way: 1 % of the time goes the wrong way */
     COMPLETIONS_MIN = 16,       /* with fewer a trial says nothing but that hardly anything happens */
     DEARER_MAX_PERCENT = 5,     /* what shorter delays may cost */
 };
 
 void spin_init(struct spin *spin, uint64_t duration_ns, uint64_t now_ns) {
     *spin = (struct spin){
-        .duration_ns = duration_ns, .pays = true, .window = SPIN_STEADY, .window_end_ns = now_ns + STEADY_NS};
+        .duration_ns = duration_ns, .pays = true, .window = SPIN_STEADY, .window_end_ns = now_ns + FIRST_NS};
 }
 
 static uint64_t window_ns(enum spin_window window) {

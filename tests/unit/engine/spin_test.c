@@ -31,7 +31,7 @@ Test(spin, goes_on_while_it_costs_no_more, .timeout = 10) {
     struct spin spin;
     spin_init(&spin, 20000, 0);
     load_run(&load, &spin, SECOND_NS);
-    cr_expect_gt(load.spun_ns, SECOND_NS * 95ULL / 100);
+    cr_expect_gt(load.spun_ns, SECOND_NS * 98ULL / 100);
     cr_expect(spin.pays);
 }
 
@@ -44,7 +44,15 @@ Test(spin, ends_where_it_only_burns_the_cpu_and_costs_little_from_then_on, .time
     load_run(&load, &spin, 10ULL * SECOND_NS);
     cr_expect_not(spin.pays);
     cr_expect_gt(load.spun_ns, 0, "it is tried again");
-    cr_expect_lt(load.spun_ns, 10ULL * SECOND_NS * 3 / 100);
+    cr_expect_lt(load.spun_ns, 10ULL * SECOND_NS * 12 / 1000);
+}
+
+Test(spin, is_first_tried_after_a_fifth_of_a_second, .timeout = 10) {
+    struct load load = {.gap_ns = 25000, .spinning_ns = 18000, .sleeping_ns = 9000};
+    struct spin spin;
+    spin_init(&spin, 20000, 0);
+    load_run(&load, &spin, SECOND_NS / 4);
+    cr_expect_not(spin.pays);
 }
 
 Test(spin, comes_back_when_the_load_changes, .timeout = 10) {
