@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 /* Appends a file (`-`: standard input) up to its end, or until the text is larger than size_max. Returns 0 or an
- * errno. */
+ * errno; ETIME: it is a pipe or the like, and nothing came for five seconds. */
 int file_read(const char *path, size_t size_max, struct bytes *text);
 
 /* The path from the root; one that is relative begins in the working folder. */

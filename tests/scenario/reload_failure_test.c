@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -146,6 +147,22 @@ Test(reload_failure, of_a_file_that_is_not_there_changes_nothing, .timeout = 60)
     cr_assert(unlink(temporary_path(&stage.moonring.folder, "moonring.yaml", path)) == 0);
     cr_assert(strstr(moonring_reload_again(&stage.moonring), "refused") != NULL);
     expect_as_before(&stage);
+    expect_next_to_work(&stage);
+}
+
+/* A pipe, say, that nobody writes into. */
+Test(reload_failure, of_a_file_that_never_comes_to_its_end_changes_nothing, .timeout = 60) {
+    struct stage stage;
+    struct process *process = &stage.moonring.process;
+    char path[TEMPORARY_PATH_MAX];
+    stage_start(&stage);
+    cr_assert(unlink(temporary_path(&stage.moonring.folder, "moonring.yaml", path)) == 0);
+    cr_assert(mkfifo(path, 0600) == 0);
+    process_signal(process, SIGHUP);
+    process_wait_line(process, &process->errors, "moonring.yaml: error[E0101]: cannot read");
+    process_wait_line(process, &process->errors, "reload refused; generation 1 is still serving");
+    expect_as_before(&stage);
+    cr_assert(unlink(path) == 0);
     expect_next_to_work(&stage);
 }
 
