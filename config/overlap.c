@@ -94,7 +94,7 @@ static void collect(struct collection *collection, const struct config_bind *bin
 static struct collection collect_all(struct apply *apply, const struct node *tree) {
     const struct config *config = &apply->root->config;
     const struct node *listeners = node_child(tree, "listeners");
-    size_t capacity = config->metrics.binds_count;
+    size_t capacity = config->metrics.binds_count + config->admin.binds_count;
     for (size_t index = 0; index < config->listeners_count; index++) {
         capacity += config->listeners[index].binds_count;
     }
@@ -104,6 +104,7 @@ static struct collection collect_all(struct apply *apply, const struct node *tre
         collect(&all, listener->binds, listener->binds_count, node_child(listeners->entries[index].value, "bind"));
     }
     collect(&all, config->metrics.binds, config->metrics.binds_count, node_child(node_child(tree, "metrics"), "bind"));
+    collect(&all, config->admin.binds, config->admin.binds_count, node_child(node_child(tree, "admin"), "bind"));
     return all;
 }
 
