@@ -38,19 +38,26 @@ static bool socket_set_rights(struct admin_socket *socket, const struct config_b
     return socket_file_set_rights(&socket->file, &socket->address, mode, bind->group, error);
 }
 
+static bool prefix_place(const struct config_bind *bind, struct error *error) {
+    char place[CONFIG_PLACE_MAX];
+    config_place_format(&bind->place, place, sizeof place);
+    return error_prefix(error, "%s: admin: ", place);
+}
+
 static bool socket_bind(struct admin_socket *socket, const struct config_bind *bind, struct error *error) {
     const struct kernel_listen_options options = {.backlog = BACKLOG};
-    char place[CONFIG_PLACE_MAX];
     socket->address = bind->address;
     socket->fd = kernel_socket(AF_UNIX);
     int result = socket->fd < 0 ? socket->fd : socket_file_bind(socket->fd, &bind->address, &options);
     if (result == 0 && socket_set_rights(socket, bind, error)) {
         result = kernel_listen(socket->fd, &options);
     } else if (result == 0) {
-        return false;
+        return prefix_place(bind, error);
     }
-    config_place_format(&bind->place, place, sizeof place);
-    return result == 0 || error_set(error, "%s: admin: cannot bind %s: %s", place, bind->text, error_name(-result));
+    if (result < 0) {
+        error_set(error, "cannot bind %s: %s", bind->text, error_name(-result));
+    }
+    return result == 0 || prefix_place(bind, error);
 }
 
 static const struct config_bind *config_bind_of(const struct config_admin *config) {
@@ -65,7 +72,11 @@ bool admin_prepare(struct admin *admin, const struct config_admin *config, struc
     const struct config_bind *bind = config_bind_of(config);
     admin->prepared = !stays(admin, bind);
     socket_init(&admin->next);
-    return bind == NULL || !admin->prepared || socket_bind(&admin->next, bind, error);
+    if (bind == NULL) {
+        return true;
+    }
+    return admin->prepared ? socket_bind(&admin->next, bind, error)
+                           : socket_file_can_have(&bind->address, bind->group, error) || prefix_place(bind, error);
 }
 
 void admin_commit(struct admin *admin, const struct config_admin *config) {

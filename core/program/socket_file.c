@@ -38,15 +38,46 @@ int socket_file_bind(int fd, const struct address *address, const struct kernel_
     return remove_if_stale(address) ? kernel_bind(fd, address, options) : result;
 }
 
-static bool set_group(const char *path, const char *group, struct error *error) {
-    struct group *found = getgrnam(group);
+static bool find_group(const char *path, const char *group, gid_t *number, struct error *error) {
+    const struct group *found = getgrnam(group);
     if (found == NULL) {
         return error_set(error, "unix socket %s: there is no group \"%s\"", path, group);
     }
-    if (chown(path, (uid_t)-1, found->gr_gid) < 0) {
+    *number = found->gr_gid;
+    return true;
+}
+
+static bool set_group(const char *path, const char *group, struct error *error) {
+    gid_t number = 0;
+    if (!find_group(path, group, &number, error)) {
+        return false;
+    }
+    if (chown(path, (uid_t)-1, number) < 0) {
         return error_set(error, "unix socket %s: cannot be given to group \"%s\": %s", path, group, error_name(errno));
     }
     return true;
+}
+
+/* As chown(2) has it for a file of our own. */
+static bool may_give_to(gid_t group) {
+    gid_t groups[1024];
+    int count = getgroups(sizeof(groups) / sizeof(groups[0]), groups);
+    bool may = geteuid() == 0 || getegid() == group;
+    for (int index = 0; index < count && !may; index++) {
+        may = groups[index] == group;
+    }
+    return may;
+}
+
+bool socket_file_can_have(const struct address *address, const char *group, struct error *error) {
+    const char *path = address->local.sun_path;
+    gid_t number = 0;
+    if (group == NULL) {
+        return true;
+    }
+    return find_group(path, group, &number, error) &&
+           (may_give_to(number) ||
+            error_set(error, "unix socket %s: cannot be given to group \"%s\": %s", path, group, error_name(EPERM)));
 }
 
 static bool is_same(const struct socket_file *file, const struct stat *status) {
@@ -73,11 +104,14 @@ bool socket_file_set_rights(struct socket_file *file, const struct address *addr
     return true;
 }
 
-void socket_file_remove(struct socket_file *file, const struct address *address) {
+bool socket_file_is_at(const struct socket_file *file, const struct address *address) {
     struct stat status;
-    const char *path = address->local.sun_path;
-    if (file->is_ours && lstat(path, &status) == 0 && is_same(file, &status)) {
-        unlink(path);
+    return file->is_ours && lstat(address->local.sun_path, &status) == 0 && is_same(file, &status);
+}
+
+void socket_file_remove(struct socket_file *file, const struct address *address) {
+    if (socket_file_is_at(file, address)) {
+        unlink(address->local.sun_path);
     }
     file->is_ours = false;
 }

@@ -25,6 +25,10 @@ int socket_file_bind(int fd, const struct address *address, const struct kernel_
  * have. Nobody can connect before listen(2), so the rights are in place in time. */
 bool socket_file_set_rights(struct socket_file *file, const struct address *address, uint32_t mode, const char *group,
                             struct error *error);
+/* Could that group be set for a file that is ours? For a change that is prepared. */
+bool socket_file_can_have(const struct address *address, const char *group, struct error *error);
+/* Is it the one that the path leads to? Two paths may lead to one file. */
+bool socket_file_is_at(const struct socket_file *file, const struct address *address);
 /* If it is still the one that we have made: another program may have replaced it since. */
 void socket_file_remove(struct socket_file *file, const struct address *address);
 

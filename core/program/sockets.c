@@ -83,6 +83,14 @@ static bool explain(const struct sockets *sockets, struct error *error, const st
                      bind_advice_for(sockets, &bind->address, number));
 }
 
+/* In front of what is wrong with the file of a unix socket. */
+static bool prefix_place(const struct config *config, size_t listener, const struct config_bind *bind,
+                         struct error *error) {
+    char place[CONFIG_PLACE_MAX];
+    config_place_format(&bind->place, place, sizeof place);
+    return error_prefix(error, "%s: listener %s: ", place, config->listeners[listener].name);
+}
+
 static bool explain_passed(const struct sockets *sockets, const struct config *config, size_t listener,
                            const struct config_bind *bind, struct error *error) {
     char place[CONFIG_PLACE_MAX];
@@ -176,7 +184,8 @@ static bool socket_open(const struct sockets *sockets, struct listening_socket *
     }
     kernel_local_address(socket->fd, &socket->address);
     return !address_has_path(&socket->address) ||
-           socket_file_set_rights(&socket->file, &socket->address, bind->mode, bind->group, error);
+           socket_file_set_rights(&socket->file, &socket->address, bind->mode, bind->group, error) ||
+           prefix_place(config, socket->listener, bind, error);
 }
 
 /* Takes the socket over, also on failure. */
@@ -194,8 +203,22 @@ static bool sockets_append(struct sockets *sockets, struct listening_socket *soc
     return items != NULL || error_set(error, "no memory for the listening sockets");
 }
 
+/* By another path, to which nobody listens yet: it would be taken for a file that was left behind. */
+static bool file_is_ours(const struct sockets *sockets, const struct address *address) {
+    for (size_t i = 0; i < sockets->count && address_has_path(address); i++) {
+        const struct listening_socket *socket = &sockets->items[i];
+        if (!socket->leaving && socket_file_is_at(&socket->file, address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool bind_slot(struct sockets *sockets, const struct config *config, const struct config_bind *bind,
                       struct listening_socket *socket, struct error *error) {
+    if (file_is_ours(sockets, &socket->address)) {
+        return explain(sockets, error, config, socket, bind, EADDRINUSE);
+    }
     if (!socket_open(sockets, socket, config, bind, error)) {
         socket_close(socket);
         return false;
@@ -287,6 +310,9 @@ static bool keep_address(struct sockets *sockets, const struct config *config, s
     *kept = found != NULL;
     if (found == NULL) {
         return true;
+    }
+    if (address_has_path(&found->address) && !socket_file_can_have(&found->address, bind->group, error)) {
+        return prefix_place(config, listener, bind, error);
     }
     struct listening_socket next = *found;
     uint32_t slots = 0;

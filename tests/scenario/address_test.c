@@ -142,6 +142,19 @@ Test(address, of_a_live_unix_socket_is_refused_and_left_alone, .timeout = 30) {
     peer_connect(&client, address);
 }
 
+/* Nobody listens there yet when the second listener comes: it must not take it for a stale one. */
+Test(address, of_a_unix_socket_is_not_that_of_two_listeners_by_two_paths, .timeout = 30) {
+    struct moonring moonring;
+    struct temporary folder;
+    temporary_create(&folder);
+    moonring_launch(&moonring, NULL,
+                    "listeners:\n"
+                    "  one: {bind: 'unix:%s/web.sock', upstream: '127.0.0.1:9'}\n"
+                    "  two: {bind: 'unix:%s//web.sock', upstream: '127.0.0.1:9'}\n",
+                    folder.path, folder.path);
+    moonring_expect_refusal(&moonring, 1, "listener two: cannot bind");
+}
+
 Test(address, of_a_unix_socket_that_is_a_file_is_refused_and_left_alone, .timeout = 30) {
     struct moonring moonring;
     struct temporary folder;

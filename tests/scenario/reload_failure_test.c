@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -213,6 +214,30 @@ Test(reload_failure, of_an_address_changes_nothing, .timeout = 60) {
         refuse(&stage, configuration(&stage, more, "process: {workers: 3}\n"), addresses[index]);
     }
     expect_next_to_work(&stage);
+}
+
+/* Sockets that stay: their rights change at the commit, which cannot fail. */
+Test(reload_failure, of_the_group_of_a_unix_socket_changes_nothing, .timeout = 60) {
+    static const char yaml[] = "listeners: {web: {bind: {address: 'unix:%s/web', group: %s}, upstream: 'unix:/none'}}\n"
+                               "admin: {bind: {address: 'unix:%s/admin', group: %s}}\n";
+    struct moonring moonring;
+    const char *folder = moonring.folder.path;
+    temporary_create(&moonring.folder);
+    char path[TEMPORARY_PATH_MAX];
+    temporary_write(&moonring.folder, "moonring.yaml", yaml, folder, "root", folder, "root");
+    process_start(&moonring.process, NULL,
+                  ARGUMENTS(moonring_program(), "run", "-c", temporary_path(&moonring.folder, "moonring.yaml", path)));
+    moonring_wait_ready(&moonring);
+    moonring_expect_reload_refused(&moonring, "moonring.yaml:1:25: listener web: unix socket", yaml, folder, "no-such",
+                                   folder, "root");
+    moonring_expect_reload_refused(&moonring, "moonring.yaml:2:15: admin: unix socket", yaml, folder, "root", folder,
+                                   "no-such");
+    moonring_reload(&moonring, yaml, folder, "daemon", folder, "daemon");
+    struct stat status;
+    cr_assert(stat(temporary_path(&moonring.folder, "web", path), &status) == 0);
+    cr_assert(status.st_gid == getgrnam("daemon")->gr_gid);
+    cr_assert(stat(temporary_path(&moonring.folder, "admin", path), &status) == 0);
+    cr_assert(status.st_gid == getgrnam("daemon")->gr_gid);
 }
 
 Test(reload_failure, of_a_log_changes_nothing, .timeout = 60) {
