@@ -329,7 +329,7 @@ static void print_longer(const struct turns turns[2]) {
     static const char *const bounds[] = {"0.0001", "0.0002", "0.0005", "0.001", "0.002", "0.005"};
     uint64_t all = turns_up_to(turns, "+Inf");
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
-        printf(" %7llu", (unsigned long long)(all - turns_up_to(turns, bounds[i])));
+        printf(" %*llu", i == 0 ? 8 : 7, (unsigned long long)(all - turns_up_to(turns, bounds[i])));
     }
 }
 
@@ -338,9 +338,9 @@ static void print_head(void) {
            "(reload)\n"
            "64 B request/response, %d connections; everything of moonring on CPU 1. A turn is what a worker does "
            "between two waits.\n"
-           "%-42s %9s |%7s %7s %7s %7s %7s %7s |%7s %7s %7s %7s %7s %7s | %9s %7s %7s %7s %7s %9s %8s\n",
-           LISTENERS, UPSTREAMS, SERVERS, SESSIONS, "", "turns", "work >", "0.2 ms", "0.5 ms", "1 ms", "2 ms", "5 ms",
-           "time >", "0.2 ms", "0.5 ms", "1 ms", "2 ms", "5 ms", "requests/s", "p50 us", "p99", "p99.9", "max",
+           "%-42s %9s | %8s %7s %7s %7s %7s %7s | %8s %7s %7s %7s %7s %7s | %10s %7s %7s %7s %7s %9s %8s\n",
+           LISTENERS, UPSTREAMS, SERVERS, SESSIONS, "", "turns", "work>0.1", "0.2 ms", "0.5 ms", "1 ms", "2 ms", "5 ms",
+           "time>0.1", "0.2 ms", "0.5 ms", "1 ms", "2 ms", "5 ms", "requests/s", "p50 us", "p99", "p99.9", "max",
            "reloads", "ms each");
 }
 
