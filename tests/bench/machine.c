@@ -59,5 +59,9 @@ void machine_describe(struct machine *machine) {
     line_read("/proc/cpuinfo", "model name", machine->cpu);
     machine->cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
     line_read("/proc/sys/net/ipv4/tcp_congestion_control", "", machine->congestion_control);
+    line_read("/proc/sys/net/core/skb_defer_max", "", machine->skb_defer_max);
+    if (access("/proc/sys/net/core/skb_defer_max", F_OK) != 0) {
+        snprintf(machine->skb_defer_max, sizeof machine->skb_defer_max, "-");
+    }
     commit_read(machine->commit);
 }

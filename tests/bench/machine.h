@@ -13,7 +13,8 @@ struct machine {
     char cpu[MACHINE_TEXT_SIZE];
     int cpus;
     char congestion_control[MACHINE_TEXT_SIZE];
-    char commit[MACHINE_TEXT_SIZE]; /* of the tree in the working folder */
+    char skb_defer_max[MACHINE_TEXT_SIZE]; /* net.core.skb_defer_max (decisions/0020); `-` where there is none */
+    char commit[MACHINE_TEXT_SIZE];        /* of the tree in the working folder */
 };
 
 void machine_describe(struct machine *machine);

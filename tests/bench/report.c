@@ -73,8 +73,8 @@ double result_rate(const struct result *result) {
 void report_print_head(const struct report *report) {
     const struct machine *machine = &report->machine;
     printf("moonring bench, %s, commit %s\n", machine->date, machine->commit);
-    printf("%s, %d x %s, congestion control %s\n", machine->kernel, machine->cpus, machine->cpu,
-           machine->congestion_control);
+    printf("%s, %d x %s, congestion control %s, net.core.skb_defer_max %s\n", machine->kernel, machine->cpus,
+           machine->cpu, machine->congestion_control, machine->skb_defer_max);
     printf("%zu rounds of %.1f s each (some more where differences are small), alternating; proxy on CPU 1, load "
            "generator and server on "
            "CPU 0\n\n",
@@ -342,7 +342,8 @@ static void json_head(const struct report *report, struct bytes *json) {
     json_pair(json, "kernel", machine->kernel, ", ");
     json_pair(json, "cpu", machine->cpu, ", ");
     bytes_printf(json, "\"cpus\": %d, ", machine->cpus);
-    json_pair(json, "congestion_control", machine->congestion_control, ",\n ");
+    json_pair(json, "congestion_control", machine->congestion_control, ", ");
+    json_pair(json, "skb_defer_max", machine->skb_defer_max, ",\n ");
     bytes_printf(json, "\"rounds\": %zu, \"seconds\": %g, ", report->rounds, report->seconds);
     json_pair(json, "notes", report->notes.data, ",\n");
 }

@@ -494,7 +494,8 @@ EXPLANATIONS = {
                    'request costs everybody more, the twin too, which has next to no code of its own: it is the kernel that '
                    'pays for so many sockets.',
     'size': 'Bytes cost next to nothing up to some KiB; from 12 KiB on moonring splices, which costs the more bytes the less. The '
-            'rate is what the load generator can do, whose two ends share one CPU: what the proxy does not copy, they pay for. ',
+            'rate is what the load generator can do, whose two ends share one CPU. Beside a proxy that splices they need more '
+            'for a message; how much changes with the state of the machine, and why is not known (decisions/0020). ',
     'listeners': 'How many there are makes no difference: each has a socket, and the kernel finds it.',
     'servers': 'Taking turns among so many is a heap, whose cost grows with its depth.',
 }
@@ -547,6 +548,7 @@ def circumstances(bench):
     run = bench.runs[0]
     rows = [('date', run['date']), ('commit', run['commit']), ('kernel', run['kernel']),
             ('CPU', f"{run['cpus']} x {run['cpu']}"), ('congestion control', run['congestion_control']),
+            (code('net.core.skb_defer_max'), run.get('skb_defer_max', '-')),
             ('rounds', f"{run['rounds']} of {run['seconds']} s, alternating; five where differences are small"),
             ('where', 'proxy on CPU 1, load generator and server on CPU 0, loopback')]
     entries = [(code(name), entry['version'] or '-', entry['about']) for name, entry in bench.entries.items()]
