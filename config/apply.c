@@ -368,6 +368,8 @@ static void read_key(struct apply *apply, struct target target, const struct key
     case KEY_ACCESS_TARGET:
     case KEY_MODE:
     case KEY_BIND:
+    case KEY_BIND_PATH:
+    case KEY_BIND_IP:
     case KEY_SERVER:
     case KEY_UPSTREAM:
     case KEY_SCRIPT:

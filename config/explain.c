@@ -117,6 +117,8 @@ static const char *type_name(enum key_type type) {
     case KEY_MODE:
         return "mode of a file";
     case KEY_BIND:
+    case KEY_BIND_PATH:
+    case KEY_BIND_IP:
     case KEY_SERVER:
         return "address";
     case KEY_UPSTREAM:

@@ -13,9 +13,12 @@
 #define PORT "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})" /* 1 to 65535 */
 #define OCTET "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 #define IPV4 "(" OCTET "\\.){3}" OCTET
-#define IPV6 "\\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\\]"
+#define IPV6 "[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*"                 /* roughly */
 #define HOST "(?!-)([A-Za-z0-9_-]+\\.)*[0-9]*[A-Za-z_-][A-Za-z0-9_-]*\\.?" /* the last label is no number */
-#define UNIX "unix:(@.{1,107}|[^@].{0,106})"
+#define UNIX_PATH "unix:[^@].{0,106}"
+#define UNIX "(" UNIX_PATH "|unix:@.{1,107})"
+#define PREFIX_V4 "(3[0-2]|[12]?[0-9])"
+#define PREFIX_V6 "(12[0-8]|1[01][0-9]|[1-9]?[0-9])"
 #define NAME "[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 
 /* ---- forms of texts, which stand once at the end ---- */
@@ -34,16 +37,19 @@ static const struct {
     {"bandwidth", "^[1-9][0-9]*(B|KiB|MiB|GiB|KB|MB|GB)/s$", "a size for each second: 10MiB/s"},
     {"digits", "^(0|[1-9][0-9]*)$", "a whole number in quotes"},
     {"name", "^" NAME "$", "1 to 64 letters, digits, _ - and ., neither - nor . in front"},
-    {"listen_address", "^((" IPV4 "|" IPV6 "|):(0|" PORT ")|" UNIX "|systemd:" NAME ")$",
+    {"listen_address", "^((" IPV4 "|\\[" IPV6 "\\]|):(0|" PORT ")|" UNIX "|systemd:" NAME ")$",
      ":PORT, IP:PORT, [IPv6]:PORT, unix:PATH, unix:@NAME or systemd:NAME"},
-    {"server_address", "^((" IPV4 "|" IPV6 "|" HOST "):" PORT "|" UNIX ")$",
+    {"listen_path", "^" UNIX_PATH "$", "unix:PATH"},
+    {"listen_ip", "^(" IPV4 "|\\[" IPV6 "\\]|):(0|" PORT ")$", ":PORT, IP:PORT or [IPv6]:PORT"},
+    {"server_address", "^((" IPV4 "|\\[" IPV6 "\\]|" HOST "):" PORT "|" UNIX ")$",
      "IP:PORT, [IPv6]:PORT, HOST:PORT, unix:PATH or unix:@NAME"},
     {"upstream_name", "^(?=.*[A-Za-z_-])" NAME "$", "the name of an upstream"},
     {"access_target", "^(stderr|stdout|file:.+|syslog:/.+)$", "stderr, stdout, file:PATH or syslog:PATH"},
     {"target", "^(stderr|stdout|file:.+)$", "stderr, stdout or file:PATH"},
     {"mode", "^0[0-7]{3}$", "four octal digits, in quotes"},
     {"module_path", "^[^?]*\\?[^?]*$", "a path with one ? in it"},
-    {"cidrs", "^(file:.+|[0-9A-Fa-f.:]+(/[0-9]{1,3})?)$", "an IP address, a block of them, or file:PATH of a list"},
+    {"cidrs", "^(file:.+|" IPV4 "(/" PREFIX_V4 ")?|" IPV6 "(/" PREFIX_V6 ")?)$",
+     "an IP address, a block of them, or file:PATH of a list"},
     {"include_path", "^([^*?\\[]*/)?[^/]+$", "a path; only its last part may have wildcards"},
 };
 
@@ -96,14 +102,19 @@ static void write_text(struct json *json, size_t length_max) {
     json_end(json, '}');
 }
 
-/* Names may look like numbers. */
+/* Names may look like numbers, though ours not like negative ones. */
 static void write_name(struct json *json, const struct key *key) {
     if (key->type == KEY_NAME) {
         write_form(json, "name");
     } else {
         write_text(json, VALUE_TEXT_SIZE_MAX);
     }
-    write_type(json, "integer");
+    json_begin(json, NULL, '{');
+    json_text(json, "type", "integer");
+    if (key->type == KEY_NAME) {
+        json_number(json, "minimum", 0);
+    }
+    json_end(json, '}');
 }
 
 static void write_value(struct json *json, const struct key *key) {
@@ -147,6 +158,12 @@ static void write_value(struct json *json, const struct key *key) {
         return;
     case KEY_BIND:
         write_form(json, "listen_address");
+        return;
+    case KEY_BIND_PATH:
+        write_form(json, "listen_path");
+        return;
+    case KEY_BIND_IP:
+        write_form(json, "listen_ip");
         return;
     case KEY_UPSTREAM:
         write_form(json, "upstream_name");

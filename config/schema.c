@@ -761,10 +761,34 @@ static const struct key lua_keys[] = {
 };
 static const struct section lua_section = {.keys = lua_keys};
 
+static const struct key admin_bind_keys[] = {
+    {.name = "address",
+     .type = KEY_BIND_PATH,
+     .required = true,
+     .help = "the path of the socket; what was left behind there is replaced"},
+    {.name = "mode",
+     .type = KEY_MODE,
+     VALUE(config_bind, mode),
+     .absent = CONFIG_MODE_DEFAULT,
+     .help = "permissions of the socket's file; when left out, 0600"},
+    {.name = "group",
+     .type = KEY_TEXT,
+     VALUE(config_bind, group),
+     .help = "group of the socket's file; when left out, the group of the process"},
+    {.name = NULL},
+};
+static const struct section admin_bind_section = {
+    .noun = "bind",
+    .size = sizeof(struct config_bind),
+    .name_offset = offsetof(struct config_bind, text),
+    .shorthand = "address",
+    .plain = "an address",
+    .keys = admin_bind_keys,
+};
 static const struct key admin_keys[] = {
     {.name = "bind",
      .type = KEY_LIST,
-     .section = &bind_section,
+     .section = &admin_bind_section,
      ITEMS(config_admin, binds),
      .single = true,
      .help =
@@ -776,7 +800,7 @@ static const struct section admin_section = {.keys = admin_keys};
 
 static const struct key metrics_bind_keys[] = {
     {.name = "address",
-     .type = KEY_BIND,
+     .type = KEY_BIND_IP,
      .required = true,
      .help = "an IP address with a port; port 0 is any free one, which the log tells"},
     {.name = NULL},

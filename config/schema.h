@@ -35,6 +35,8 @@ enum key_type {
     KEY_ACCESS_TARGET, /* the same, or syslog:PATH */
     KEY_MODE,          /* of a file: "0660" */
     KEY_BIND,          /* fills a struct config_bind */
+    KEY_BIND_PATH,     /* the same; only a unix path */
+    KEY_BIND_IP,       /* the same; only an IP address */
     KEY_SERVER,        /* fills a struct config_server */
     KEY_UPSTREAM,      /* a name or an address; resolve.h makes it an index */
     KEY_SCRIPT,        /* a path; fills a struct config_filter */

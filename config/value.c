@@ -565,6 +565,8 @@ bool value_read(const struct value_reader *reader, const struct key *key, const 
     case KEY_MODE:
         return read_mode(key, text, record, problem);
     case KEY_BIND:
+    case KEY_BIND_PATH:
+    case KEY_BIND_IP:
         return read_bind(reader, key, text, record, problem);
     case KEY_SERVER:
         return read_server(reader, key, text, record, problem);
@@ -679,6 +681,8 @@ static void write_value(const struct key *key, const void *record, const struct 
         bytes_printf(out, "\"%04llo\"", (unsigned long long)schema_load(key, record));
         return;
     case KEY_BIND:
+    case KEY_BIND_PATH:
+    case KEY_BIND_IP:
         write_text(((const struct config_bind *)record)->text, out);
         return;
     case KEY_SERVER:
@@ -777,6 +781,12 @@ static void describe_type(const struct key *key, struct bytes *out) {
     case KEY_BIND:
         bytes_append_text(out,
                           "\":PORT\", \"IP:PORT\", \"[IPv6]:PORT\", \"unix:PATH\", \"unix:@NAME\" or \"systemd:NAME\"");
+        return;
+    case KEY_BIND_PATH:
+        bytes_append_text(out, "\"unix:PATH\"");
+        return;
+    case KEY_BIND_IP:
+        bytes_append_text(out, "\":PORT\", \"IP:PORT\" or \"[IPv6]:PORT\"");
         return;
     case KEY_SERVER:
         bytes_append_text(out, "\"IP:PORT\", \"[IPv6]:PORT\", \"HOST:PORT\", \"unix:PATH\" or \"unix:@NAME\"");
