@@ -2,12 +2,17 @@
 #include "tests/support/moonring.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -69,6 +74,47 @@ Test(address, without_a_host_serves_ipv4_and_ipv6, .timeout = 30) {
         snprintf(client, sizeof(client), " client=%s:", hosts[index]);
         const char *line = moonring_wait_session(&moonring);
         cr_assert(strstr(line, client) != NULL, "wants%s in: %s", client, line);
+    }
+}
+
+/* As a kernel without IPv6 does. */
+static void refuse_ipv6(void) {
+    struct sock_filter instructions[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof(instructions) / sizeof(instructions[0]), .filter = instructions};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
+}
+
+Test(address, without_a_host_serves_ipv4_alone_where_ipv6_is_off, .timeout = 30) {
+    struct moonring moonring;
+    struct peer_listener listener;
+    struct pair pair;
+    char address[ADDRESS_TEXT_MAX];
+    unsigned port = peer_free_port();
+    peer_listen(&listener, "127.0.0.1:0");
+    moonring_start_prepared(&moonring, refuse_ipv6,
+                            "process: {workers: 2}\nlisteners: {web: {bind: ':%u', upstream: '%s'}}\n", port,
+                            listener.address);
+    cr_assert(strstr(process_text(&moonring.process.errors), "IPv6 is off on this machine: port") != NULL);
+    snprintf(address, sizeof(address), "127.0.0.1:%u", port);
+    pair_open(&pair, address, &listener);
+    pair_exchange(&pair, 100);
+    cr_assert(strstr(moonring_reload_again(&moonring), "nothing has changed") != NULL);
+    moonring_reload(&moonring, "process: {workers: 3}\nlisteners: {web: {bind: ':%u', upstream: '%s'}}\n", port,
+                    listener.address);
+    pair_exchange(&pair, 100);
+    for (int session = 0; session < 8; session++) {
+        struct pair other;
+        pair_open(&other, address, &listener);
+        pair_exchange(&other, 100);
+        pair_close(&other);
     }
 }
 
