@@ -486,6 +486,44 @@ static int option_of(const struct moonring *moonring, int level, int option) {
     return value;
 }
 
+/* The queue that a listening socket of moonring's has room for. */
+static unsigned backlog_of(const struct moonring *moonring) {
+    struct tcp_info info = {.tcpi_sacked = 0};
+    for (int fd = 3; fd < 100; fd++) {
+        int copy = (int)syscall(SYS_pidfd_getfd, moonring->process.pidfd, fd, 0);
+        struct tcp_info found;
+        socklen_t size = sizeof(found);
+        if (copy >= 0 && getsockopt(copy, IPPROTO_TCP, TCP_INFO, &found, &size) == 0 &&
+            found.tcpi_state == TCP_LISTEN) {
+            info = found;
+        }
+        close(copy);
+    }
+    return info.tcpi_sacked; /* of a listening socket */
+}
+
+/* What is not looked at when sessions begin. */
+Test(reload, is_asked_when_moonring_logs_listens_and_stops, .timeout = 30) {
+    static const char yaml[] = "listeners: {web: {bind: '%s', upstream: '%s', tcp: {backlog: %d}}}\n"
+                               "log: {error: {level: %s}}\nshutdown: {drain_timeout: %s}\n";
+    struct stage stage;
+    struct pair pair;
+    stage_open(&stage);
+    const char *server = stage.servers[0].address;
+    moonring_start(&stage.moonring, yaml, stage.address, server, 7, "info", "1h");
+    cr_assert(backlog_of(&stage.moonring) == 7);
+    temporary_write(&stage.moonring.folder, "moonring.yaml", yaml, stage.address, server, 8, "warn", "1h");
+    process_signal(&stage.moonring.process, SIGHUP);
+    moonring_wait_counter_is(&stage.moonring, "moonring_generation", 2);
+    cr_assert(process_count_lines(&stage.moonring.process.errors, "reloaded") == 0);
+    moonring_reload(&stage.moonring, yaml, stage.address, server, 9, "info", "100ms");
+    cr_assert(backlog_of(&stage.moonring) == 9);
+    pair_open(&pair, stage.address, &stage.servers[0]);
+    process_signal(&stage.moonring.process, SIGTERM);
+    cr_assert(process_wait(&stage.moonring.process) == 0);
+    process_wait_line(&stage.moonring.process, &stage.moonring.process.output, "reason=shutdown");
+}
+
 Test(reload, switches_socket_options_on_and_off, .timeout = 30) {
     struct stage stage;
     struct pair pair;
