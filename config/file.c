@@ -18,23 +18,24 @@ static int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Nobody may write into a pipe, and a reload must not wait for ever. Returns 0 or an errno. */
+/* Nobody may write into a pipe, and a reload must not wait for ever; whoever types into standard input may take his
+ * time. Returns 0 or an errno. */
 static int descriptor_wait(int descriptor) {
+    bool is_typed = descriptor == STDIN_FILENO;
     struct pollfd poll_fd = {.fd = descriptor, .events = POLLIN};
     int64_t until_ms = now_ms() + SILENCE_MS;
     int ready;
     do {
         int64_t rest_ms = until_ms - now_ms();
-        ready = poll(&poll_fd, 1, rest_ms > 0 ? (int)rest_ms : 0);
+        ready = poll(&poll_fd, 1, is_typed ? -1 : rest_ms > 0 ? (int)rest_ms : 0);
     } while (ready < 0 && errno == EINTR);
     return ready > 0 ? 0 : ready == 0 ? ETIME : errno;
 }
 
-/* Whoever types into standard input may take his time. */
 static int descriptor_read(int descriptor, size_t size_max, struct bytes *text) {
     char piece[PIECE_SIZE];
     while (text->size <= size_max && !text->failed) {
-        int error_number = descriptor == STDIN_FILENO ? 0 : descriptor_wait(descriptor);
+        int error_number = descriptor_wait(descriptor);
         if (error_number != 0) {
             return error_number;
         }
