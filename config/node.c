@@ -84,7 +84,8 @@ static void candidates_merge(struct candidates *candidates, const struct node *v
 }
 
 void node_report_duplicate(const struct node *again, const struct node *first, struct findings *findings) {
-    findings_add(findings, CODE_DUPLICATE_KEY, again->span, "rename or remove one of the two",
+    findings_add(findings, CODE_DUPLICATE_KEY, again->span,
+                 key_is_merge(again) ? "write one, with a list: <<: [*a, *b]" : "rename or remove one of the two",
                  "the key %s is there twice", findings_quote(findings, again->text));
     findings_note(findings, first->span, "the first one");
 }
@@ -119,9 +120,14 @@ static struct candidates candidates_collect(const struct node *map, struct arena
             candidates_add(&candidates, map->entries[index], false);
         }
     }
+    const struct node *merge = NULL;
     for (size_t index = 0; index < map->entries_count; index++) {
-        if (key_is_merge(map->entries[index].key)) {
-            candidates_merge(&candidates, map->entries[index].value, findings);
+        const struct node_entry *entry = &map->entries[index];
+        if (key_is_merge(entry->key) && merge != NULL) {
+            node_report_duplicate(entry->key, merge, findings);
+        } else if (key_is_merge(entry->key)) {
+            merge = entry->key;
+            candidates_merge(&candidates, entry->value, findings);
         }
     }
     return candidates;
