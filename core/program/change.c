@@ -76,11 +76,11 @@ static bool prepare_logs(struct program *program, const struct config_log *confi
     if (config->access_target != NULL) {
         *access_log = logs_open(&program->logs, config->access_target, error);
         if (*access_log == NULL) {
-            return false;
+            return error_prefix(error, "log.access.target: ");
         }
     }
     bool moves = before == NULL || strcmp(before->error_target, config->error_target) != 0;
-    return !moves || log_prepare(config->error_target, error);
+    return !moves || log_prepare(config->error_target, error) || error_prefix(error, "log.error.target: ");
 }
 
 /* The one that is there stays if it is to listen on the same address. */

@@ -57,7 +57,7 @@ static bool program_become(struct program *program, const struct config *config,
     program->logs.thread_begins = threads_drop_rights(config) ? drop_rights : NULL;
     log_set_level(config->log.error_level);
     if (!log_open(config->log.error_target, error)) {
-        return false;
+        return error_prefix(error, "log.error.target: ");
     }
     if (user == NULL && privileges_warning() != NULL) {
         log_warn("%s", privileges_warning());

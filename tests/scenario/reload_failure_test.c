@@ -244,9 +244,9 @@ Test(reload_failure, of_a_log_changes_nothing, .timeout = 60) {
     struct stage stage;
     stage_start(&stage);
     refuse(&stage, larger_configuration(&stage, "log: {access: {target: 'file:/no/such/folder/access.log'}}\n"),
-           "/no/such/folder/access.log");
+           "log.access.target: access log /no/such/folder/access.log");
     refuse(&stage, larger_configuration(&stage, "log: {error: {target: 'file:/no/such/folder/error.log'}}\n"),
-           "/no/such/folder/error.log");
+           "log.error.target: cannot open the log /no/such/folder/error.log");
     expect_next_to_work(&stage);
 }
 
