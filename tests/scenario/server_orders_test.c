@@ -183,6 +183,9 @@ Test(server_orders, a_drained_host_name_is_drained_whatever_its_addresses, .time
     temporary_write(&hosts, "hosts", "127.0.0.1 pool.test\n127.0.0.2 pool.test\n");
     const char *line = moonring_reload_again(&stage.moonring);
     cr_assert(strstr(line, "drained, pool/a/127.0.0.") != NULL, "%s", line);
+    char difference[ADDRESS_TEXT_MAX + 32];
+    snprintf(difference, sizeof(difference), ": addresses: pool(+%s)", stage.servers[1].address);
+    cr_assert(strstr(line, difference) != NULL, "%s", line);
     peer_connect(&client, stage.moonring.address);
     peer_expect_closed(&client);
     moonring_expect_session(&stage.moonring, "reason=no_server tries=0");
