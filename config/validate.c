@@ -132,6 +132,11 @@ static void check_trusted(struct apply *apply, const struct config_listener *lis
     }
 }
 
+static bool limit_is_set(const struct node *section, const char *key) {
+    const struct node *value = node_child(section, key);
+    return value != NULL && !(value->kind == NODE_SCALAR && strcmp(value->text, "off") == 0);
+}
+
 /* What is written there should have an effect. */
 static void check_source_limits(struct apply *apply, const struct config_listener *listener, const struct node *node) {
     const struct node_entry *entry = node_entry(node_child(node, "limits"), "per_source");
@@ -139,8 +144,8 @@ static void check_source_limits(struct apply *apply, const struct config_listene
         return;
     }
     const struct node_entry *burst = node_entry(entry->value, "burst");
-    bool has_rate = node_entry(entry->value, "rate") != NULL;
-    if (node_entry(entry->value, "max_connections") == NULL && !has_rate) {
+    bool has_rate = limit_is_set(entry->value, "rate");
+    if (!limit_is_set(entry->value, "max_connections") && !has_rate) {
         findings_add(apply->findings, CODE_NO_LIMIT, entry->key->span, "give it max_connections or a rate",
                      "per_source of listener %s limits nothing", findings_quote(apply->findings, listener->name));
     } else if (burst != NULL && !has_rate) {
