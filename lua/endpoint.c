@@ -212,7 +212,7 @@ static int api_reach(lua_State *L) {
     if (bytes == 0) {
         return push_wake(L, WAKE_DONE);
     }
-    if (wait_ms == 0) {
+    if (wait_ms == 0 || filter_is_late(filter_session)) {
         return push_wake(L, WAKE_TIMEOUT);
     }
     lua_pushnumber(L, endpoint->direction);

@@ -104,7 +104,7 @@ static bool wait_is_satisfied(const struct stage_wait *wait, struct filter_sessi
     if (wait->for_room) {
         return stage->passed_end || chain_has_room(filter_session, direction);
     }
-    return stage->ended || stage->input.bytes >= wait->bytes;
+    return stage->ended || stage->input.bytes >= wait->bytes || filter_is_late(filter_session);
 }
 
 /* One at a time: whom it wakes may end other waits. */
@@ -204,6 +204,16 @@ void chain_advance(struct chain *chain) {
         chain->advancing = true;
         chain_go_on(chain);
     }
+}
+
+void chain_route_late(struct chain *chain) {
+    chain->is_late = true;
+    chain_advance(chain);
+}
+
+bool filter_is_late(const struct filter_session *filter_session) {
+    const struct chain *chain = filter_session->chain;
+    return chain->is_late && chain->phase == PHASE_ROUTE;
 }
 
 void chain_advance_flow(struct chain *chain, enum direction direction) {

@@ -46,6 +46,7 @@ struct chain {
     uint8_t reason;  /* enum close_reason, when `ends` */
     bool answered;   /* by route or connect_failed */
     bool has_key;
+    bool is_late;   /* timeouts.preread is over: routing goes on with the bytes that are there */
     bool advancing; /* chain_advance runs, */
     bool again;     /* and shall look once more */
     bool pumps;     /* bytes are being moved from stage to stage, in that direction: */
@@ -65,6 +66,8 @@ struct chain {
 bool chain_open(struct session *session);
 /* Asks where to go: session_routed or session_serve follows, at once or later. */
 void chain_route(struct chain *chain);
+/* timeouts.preread is over: who waits for bytes goes on without them. session_routed may follow at once. */
+void chain_route_late(struct chain *chain);
 /* No server was reached. True: a filter is asked, and session_routed or session_give_up follows. */
 bool chain_connect_failed(struct chain *chain);
 /* The server is there: session_greeted follows. */

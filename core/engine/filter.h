@@ -168,6 +168,9 @@ struct stage *filter_source(struct filter_session *filter_session, enum directio
 /* Starts to receive from that side, if it is not yet done: before a wait for its bytes. */
 void filter_listen(struct filter_session *filter_session, enum direction direction);
 
+/* timeouts.preread is over: a `route` hook waits for no byte any more. */
+bool filter_is_late(const struct filter_session *filter_session);
+
 /* Where to go: the name of an upstream or an address. key NULL: none. False: it is neither; the error says so. */
 bool filter_answer(struct filter_session *filter_session, const char *where, size_t where_size, const char *key,
                    size_t key_size, struct error *error);

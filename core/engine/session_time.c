@@ -162,6 +162,12 @@ void session_fired(struct timer *timer) {
     }
     session_look_at_flow(session, &session->from_client);
     session_look_at_flow(session, &session->from_server);
+    if (session->state == SESSION_ROUTING && session->deadline_us <= now_us) {
+        chain_route_late(session->chain);
+        if (session->owner.closing) {
+            return;
+        }
+    }
     struct deadline deadline = session_deadline(session);
     if (deadline.us <= now_us) {
         session_close(session, deadline.reason);

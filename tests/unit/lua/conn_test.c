@@ -208,6 +208,40 @@ Test(conn, peeks_no_further_than_the_end_the_time_and_the_limit, .timeout = 20) 
     proxy_close(&proxy);
 }
 
+static void open_route(struct proxy *proxy, const char *text) {
+    proxy_init(proxy);
+    proxy->listener.timeouts.preread_ms = 20;
+    proxy_add(proxy, "test", text);
+    proxy_open(proxy);
+}
+
+/* The client has sent three bytes by then, and sends the rest when it is too late. */
+Test(conn, routes_by_what_is_there_when_preread_is_over, .timeout = 20) {
+    struct proxy proxy;
+    open_route(&proxy, "return { route = function(conn)\n"
+                       "print('peek', conn.client:peek(3)) print('more', conn.client:peek(5))\n"
+                       "print('again', conn.client:peek(4, 10), tostring(conn.client:peek(3)))\n"
+                       "end }");
+    proxy_connect_client(&proxy);
+    proxy_send(proxy.client, "abc");
+    proxy_expect_log(&proxy, "more nil timeout");
+    proxy_expect_log(&proxy, "again nil abc");
+    proxy.server = service_server(&proxy.service, 0);
+    proxy_send(proxy.client, "def");
+    proxy_expect(&proxy, proxy.server, "abcdef");
+    proxy_close(&proxy);
+}
+
+Test(conn, is_closed_when_its_route_waits_for_something_else_than_bytes_until_preread_is_over, .timeout = 20) {
+    struct proxy proxy;
+    open_route(&proxy, "local mr = require 'moonring'\nreturn { route = function(conn)\n"
+                       "print('peek', conn.client:peek(3)) mr.sleep(60) end }");
+    proxy_connect_client(&proxy);
+    proxy_expect_log(&proxy, "peek nil timeout");
+    proxy_expect_closed(&proxy, CLOSE_TIMEOUT_PREREAD);
+    proxy_close(&proxy);
+}
+
 Test(conn, has_a_handshake_with_both_sides, .timeout = 20) {
     struct proxy proxy;
     open_hook(&proxy, "connected",

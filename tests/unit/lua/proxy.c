@@ -73,6 +73,7 @@ void proxy_open(struct proxy *proxy) {
     cr_assert_not_null(proxy->filters, "%s", report.text.data);
     config_report_finish(&report);
     proxy->service.listener_config.upstream = proxy->listener.upstream;
+    proxy->service.listener_config.timeouts = proxy->listener.timeouts;
     service_open(&proxy->service);
     proxy->service.epoch->filter_lists = filters_lists(proxy->filters);
     filters_start(proxy->filters, &proxy->service.worker.engine, &proxy->workbench.watch);
