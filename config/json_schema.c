@@ -117,6 +117,17 @@ static void write_name(struct json *json, const struct key *key) {
     json_end(json, '}');
 }
 
+static const char *const form_of_type[] = {
+    [KEY_DURATION] = "duration",    [KEY_SIZE] = "size",
+    [KEY_PERCENT] = "percent",      [KEY_RATE] = "rate",
+    [KEY_BANDWIDTH] = "bandwidth",  [KEY_ACCESS_TARGET] = "access_target",
+    [KEY_TARGET] = "target",        [KEY_MODE] = "mode",
+    [KEY_BIND] = "listen_address",  [KEY_BIND_PATH] = "listen_path",
+    [KEY_BIND_IP] = "listen_ip",    [KEY_SERVER] = "server_address",
+    [KEY_PATTERN] = "module_path",  [KEY_CIDRS] = "cidrs",
+    [KEY_INCLUDE] = "include_path",
+};
+
 static void write_value(struct json *json, const struct key *key) {
     switch (key->type) {
     case KEY_BOOL:
@@ -125,21 +136,6 @@ static void write_value(struct json *json, const struct key *key) {
     case KEY_INTEGER:
         write_integer(json, key);
         return;
-    case KEY_DURATION:
-        write_form(json, "duration");
-        return;
-    case KEY_SIZE:
-        write_form(json, "size");
-        return;
-    case KEY_PERCENT:
-        write_form(json, "percent");
-        return;
-    case KEY_RATE:
-        write_form(json, "rate");
-        return;
-    case KEY_BANDWIDTH:
-        write_form(json, "bandwidth");
-        return;
     case KEY_WORD:
         write_words(json, key->words);
         return;
@@ -147,42 +143,29 @@ static void write_value(struct json *json, const struct key *key) {
     case KEY_NAME:
         write_name(json, key);
         return;
-    case KEY_ACCESS_TARGET:
-        write_form(json, "access_target");
-        return;
-    case KEY_TARGET:
-        write_form(json, "target");
-        return;
-    case KEY_MODE:
-        write_form(json, "mode");
-        return;
-    case KEY_BIND:
-        write_form(json, "listen_address");
-        return;
-    case KEY_BIND_PATH:
-        write_form(json, "listen_path");
-        return;
-    case KEY_BIND_IP:
-        write_form(json, "listen_ip");
-        return;
     case KEY_UPSTREAM:
         write_form(json, "upstream_name");
-        write_form(json, "server_address");
-        return;
-    case KEY_SERVER:
         write_form(json, "server_address");
         return;
     case KEY_SCRIPT:
         write_text(json, VALUE_PATH_SIZE_MAX);
         return;
+    case KEY_DURATION:
+    case KEY_SIZE:
+    case KEY_PERCENT:
+    case KEY_RATE:
+    case KEY_BANDWIDTH:
+    case KEY_ACCESS_TARGET:
+    case KEY_TARGET:
+    case KEY_MODE:
+    case KEY_BIND:
+    case KEY_BIND_PATH:
+    case KEY_BIND_IP:
+    case KEY_SERVER:
     case KEY_PATTERN:
-        write_form(json, "module_path");
-        return;
     case KEY_CIDRS:
-        write_form(json, "cidrs");
-        return;
     case KEY_INCLUDE:
-        write_form(json, "include_path");
+        write_form(json, form_of_type[key->type]);
         return;
     case KEY_PARAMS:
     case KEY_SECTION:

@@ -746,16 +746,29 @@ static void describe_words(const char *const *words, struct bytes *out) {
     }
 }
 
-static void describe_target(const struct key *key, struct bytes *out) {
-    bytes_append_text(out, key->type == KEY_TARGET ? "stderr, stdout or \"file:PATH\""
-                                                   : "stderr, stdout, \"file:PATH\" or \"syslog:/dev/log\"");
-}
+/* Of types that need no more words. */
+static const char *const type_texts[] = {
+    [KEY_BOOL] = "true or false",
+    [KEY_TEXT] = "a name",
+    [KEY_NAME] = "a name",
+    [KEY_TARGET] = "stderr, stdout or \"file:PATH\"",
+    [KEY_ACCESS_TARGET] = "stderr, stdout, \"file:PATH\" or \"syslog:/dev/log\"",
+    [KEY_MODE] = "four octal digits like \"0660\"",
+    [KEY_BIND] = "\":PORT\", \"IP:PORT\", \"[IPv6]:PORT\", \"unix:PATH\", \"unix:@NAME\" or \"systemd:NAME\"",
+    [KEY_BIND_PATH] = "\"unix:PATH\"",
+    [KEY_BIND_IP] = "\":PORT\", \"IP:PORT\" or \"[IPv6]:PORT\"",
+    [KEY_SERVER] = "\"IP:PORT\", \"[IPv6]:PORT\", \"HOST:PORT\", \"unix:PATH\" or \"unix:@NAME\"",
+    [KEY_UPSTREAM] = "an upstream's name or a server's address",
+    [KEY_SCRIPT] = "the path of a Lua file",
+    [KEY_PATTERN] = "a path with one \"?\" in it, like \"lib/?.lua\"",
+    [KEY_CIDRS] = "an IP address, a block like \"10.0.0.0/8\" or \"file:PATH\"",
+    [KEY_INCLUDE] = "a path like \"conf.d/*.yaml\"",
+    [KEY_PARAMS] = "a section, with keys as the script has them",
+    [KEY_SECTION] = "a section",
+};
 
 static void describe_type(const struct key *key, struct bytes *out) {
     switch (key->type) {
-    case KEY_BOOL:
-        bytes_append_text(out, "true or false");
-        return;
     case KEY_INTEGER:
     case KEY_DURATION:
     case KEY_SIZE:
@@ -767,51 +780,6 @@ static void describe_type(const struct key *key, struct bytes *out) {
     case KEY_WORD:
         describe_words(key->words, out);
         return;
-    case KEY_TEXT:
-    case KEY_NAME:
-        bytes_append_text(out, "a name");
-        return;
-    case KEY_TARGET:
-    case KEY_ACCESS_TARGET:
-        describe_target(key, out);
-        return;
-    case KEY_MODE:
-        bytes_append_text(out, "four octal digits like \"0660\"");
-        return;
-    case KEY_BIND:
-        bytes_append_text(out,
-                          "\":PORT\", \"IP:PORT\", \"[IPv6]:PORT\", \"unix:PATH\", \"unix:@NAME\" or \"systemd:NAME\"");
-        return;
-    case KEY_BIND_PATH:
-        bytes_append_text(out, "\"unix:PATH\"");
-        return;
-    case KEY_BIND_IP:
-        bytes_append_text(out, "\":PORT\", \"IP:PORT\" or \"[IPv6]:PORT\"");
-        return;
-    case KEY_SERVER:
-        bytes_append_text(out, "\"IP:PORT\", \"[IPv6]:PORT\", \"HOST:PORT\", \"unix:PATH\" or \"unix:@NAME\"");
-        return;
-    case KEY_UPSTREAM:
-        bytes_append_text(out, "an upstream's name or a server's address");
-        return;
-    case KEY_SCRIPT:
-        bytes_append_text(out, "the path of a Lua file");
-        return;
-    case KEY_PATTERN:
-        bytes_append_text(out, "a path with one \"?\" in it, like \"lib/?.lua\"");
-        return;
-    case KEY_CIDRS:
-        bytes_append_text(out, "an IP address, a block like \"10.0.0.0/8\" or \"file:PATH\"");
-        return;
-    case KEY_INCLUDE:
-        bytes_append_text(out, "a path like \"conf.d/*.yaml\"");
-        return;
-    case KEY_PARAMS:
-        bytes_append_text(out, "a section, with keys as the script has them");
-        return;
-    case KEY_SECTION:
-        bytes_append_text(out, "a section");
-        return;
     case KEY_LIST:
         bytes_printf(out, key->single ? "%s, a section, or a list of them" : "a list, each item %s or a section",
                      key->section->plain);
@@ -822,6 +790,25 @@ static void describe_type(const struct key *key, struct bytes *out) {
         return;
     case KEY_MAP:
         bytes_printf(out, "a map of %s names to sections", key->section->noun);
+        return;
+    case KEY_BOOL:
+    case KEY_TEXT:
+    case KEY_NAME:
+    case KEY_TARGET:
+    case KEY_ACCESS_TARGET:
+    case KEY_MODE:
+    case KEY_BIND:
+    case KEY_BIND_PATH:
+    case KEY_BIND_IP:
+    case KEY_SERVER:
+    case KEY_UPSTREAM:
+    case KEY_SCRIPT:
+    case KEY_PATTERN:
+    case KEY_CIDRS:
+    case KEY_INCLUDE:
+    case KEY_PARAMS:
+    case KEY_SECTION:
+        bytes_append_text(out, type_texts[key->type]);
         return;
     }
 }
