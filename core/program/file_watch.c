@@ -225,16 +225,28 @@ static bool files_replace(struct file_watch *watch, const struct config_file *fi
     return taken;
 }
 
-/* What is known of files stays known. Those that have changed since they were read are looked at soon: what happened to
- * them before they were watched gave no sign. */
+/* Not only found by a pattern: whoever has read files names each of them. */
+static bool files_name(const struct file_watch *watch, const char *path) {
+    for (size_t i = 0; i < watch->files_count; i++) {
+        if (watch->files[i].pattern == NULL && strcmp(watch->files[i].path, path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is known of files stays known. Those that have changed since they were read, or came to a folder since then, are
+ * looked at soon: what happened to them before they were watched gave no sign. */
 static bool know_new_files(struct file_watch *watch, uint64_t now_ms) {
     struct fingerprints now = {.items = NULL};
     bool added = add_files(&now, watch->files, watch->files_count);
     for (size_t i = 0; i < now.count; i++) {
         struct fingerprint *file = &now.items[i];
         const struct fingerprint *old = fingerprints_find(&watch->known, file->path);
-        if (old != NULL && old->value != file->value) {
-            file->value = old->value;
+        bool was_read = old != NULL || files_name(watch, file->path);
+        uint64_t known = old != NULL ? old->value : was_read ? file->value : FINGERPRINT_MISSING;
+        if (known != file->value) {
+            file->value = known;
             watch->first_event_ms = now_ms;
             watch->due_ms = now_ms + QUIET_MS;
         }

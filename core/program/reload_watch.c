@@ -48,7 +48,7 @@ static void list_add_all(struct file_list *list, const struct generation *genera
     for (size_t i = 0; i < generation->files.count; i++) {
         list_add_path(list, generation->files.items[i].path);
     }
-    if (reload != NULL && reload->result == RELOAD_REFUSED && reload->held != NULL) {
+    if (reload != NULL && reload->result != RELOAD_APPLIED && reload->held != NULL) { /* it may include other files */
         list_add_config(list, reload->held->config);
     }
 }

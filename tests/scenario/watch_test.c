@@ -195,6 +195,20 @@ Test(watch, notices_included_files_that_change_come_and_go, .timeout = 30) {
     expect_line(&stage, "+four");
 }
 
+/* A pattern without matches changes nothing, but from then on somebody may put files there. */
+Test(watch, notices_files_of_an_include_that_was_added_when_there_were_none, .timeout = 30) {
+    struct stage stage;
+    stage_init(&stage);
+    cr_assert(mkdir(path_of(&stage, "conf.d"), 0755) == 0);
+    temporary_write(&stage.moonring.folder, "moonring.yaml", "%s", version(&stage, ""));
+    stage_run(&stage, path_of(&stage, "moonring.yaml"));
+    stage.idle_s--; /* the same version */
+    temporary_write(&stage.moonring.folder, "moonring.yaml", "%s", version(&stage, "include: ['conf.d/*.yaml']\n"));
+    expect_line(&stage, "nothing has changed");
+    temporary_write(&stage.moonring.folder, "conf.d/one.yaml", "upstreams: {one: {servers: ['127.0.0.1:9']}}\n");
+    expect_line(&stage, "upstreams: +one");
+}
+
 Test(watch, notices_filters_and_what_they_read, .timeout = 30) {
     struct stage stage;
     static const char script[] = "local mr = require 'moonring'\n"
