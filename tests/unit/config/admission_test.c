@@ -129,7 +129,16 @@ Test(admission, refuses_a_file_beyond_16_mib, .timeout = 30) {
     cr_assert_not_null(file);
     cr_assert_eq(ftruncate(fileno(file), (16 << 20) + 1), 0);
     fclose(file);
-    expect_failure(&folder, "allow: 'file:large.txt'", "E0130", "larger than 16 MiB");
+    struct loading_result result = load(&folder, "allow: 'file:large.txt'");
+    char report[1024];
+    snprintf(report, sizeof(report),
+             "%s/main.yaml:2:56: error[E0130]: %s/large.txt is larger than 16 MiB\n"
+             "    2 |   web: {bind: ':8080', upstream: '10.0.0.1:80', allow: 'file:large.txt'}\n"
+             "      |                                                        ^^^^^^^^^^^^^^^^\n"
+             "1 error: nothing was applied\n",
+             folder.path, folder.path);
+    cr_expect_str_eq(result.report.text.data, report);
+    loading_finish(&result);
 }
 
 Test(admission, says_where_in_the_file_it_is_wrong_and_counts_the_rest, .timeout = 30) {

@@ -297,7 +297,16 @@ Test(include, of_more_than_a_thousand_files_is_refused, .timeout = 30) {
     cr_expect_eq(config->listeners_count, 1001);
     config_destroy(config);
     temporary_write(&folder, "conf.d/one_more.yaml", "\n");
-    expect_failure(&folder, "E0119", "more than 1000 files");
+    struct loading_result result = load(&folder, "main.yaml", NULL);
+    char report[1024];
+    snprintf(report, sizeof(report),
+             "%s/main.yaml:1:10: error[E0119]: these are more than 1000 files\n"
+             "    1 | include: conf.d/*.yaml\n"
+             "      |          ^^^^^^^^^^^^^\n"
+             "1 error: nothing was applied\n",
+             folder.path);
+    cr_expect_str_eq(result.report.text.data, report);
+    loading_finish(&result);
 }
 
 Test(include, counts_all_files_together_against_the_limits, .timeout = 30) {
