@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #ifndef sigev_notify_thread_id
-#define sigev_notify_thread_id _sigev_un._tid /* glibc before 2.38 has no name for it: timer_create(2) */
+#define sigev_notify_thread_id _sigev_un._tid /* the name that timer_create(2) has for it is not in every glibc */
 #endif
 
 enum {
