@@ -28,16 +28,13 @@ void bytes_clear(struct bytes *bytes) {
     }
 }
 
-/* Makes room for `added` more bytes and the 0 behind them. */
-static bool bytes_reserve(struct bytes *bytes, size_t added) {
-    if (bytes->failed || added >= SIZE_MAX / 2 - bytes->size) {
+/* Gets memory for `added` more bytes and the 0 behind them. */
+static bool bytes_grow(struct bytes *bytes, size_t added) {
+    if (added >= SIZE_MAX / 2 - bytes->size) {
         bytes->failed = true;
         return false;
     }
     size_t needed = bytes->size + added + 1;
-    if (needed <= bytes->capacity) {
-        return true;
-    }
     size_t capacity = bytes->capacity > 0 ? bytes->capacity : 64;
     while (capacity < needed) {
         capacity *= 2;
@@ -53,6 +50,11 @@ static bool bytes_reserve(struct bytes *bytes, size_t added) {
     return true;
 }
 
+/* Makes room for `added` more bytes and the 0 behind them. */
+static inline bool bytes_reserve(struct bytes *bytes, size_t added) {
+    return !bytes->failed && (added < bytes->capacity - bytes->size || bytes_grow(bytes, added));
+}
+
 void bytes_append(struct bytes *bytes, const void *data, size_t size) {
     if (size == 0 || !bytes_reserve(bytes, size)) {
         return;
@@ -60,10 +62,6 @@ void bytes_append(struct bytes *bytes, const void *data, size_t size) {
     memcpy(bytes->data + bytes->size, data, size);
     bytes->size += size;
     bytes->data[bytes->size] = 0;
-}
-
-void bytes_append_text(struct bytes *bytes, const char *text) {
-    bytes_append(bytes, text, strlen(text));
 }
 
 void bytes_append_char(struct bytes *bytes, char character) {
@@ -164,10 +162,14 @@ void bytes_append_json(struct bytes *bytes, const char *text) {
     bytes_append_char(bytes, '"');
 }
 
+static bool is_plain(char byte) {
+    return byte >= 0x20 && byte < 0x7f && byte != '\\';
+}
+
 size_t bytes_escape(char byte, char text[static 4]) {
     static const char digits[] = "0123456789abcdef";
     unsigned char value = (unsigned char)byte;
-    if (value >= 0x20 && value < 0x7f && value != '\\') {
+    if (is_plain(byte)) {
         text[0] = byte;
         return 1;
     }
@@ -179,9 +181,16 @@ size_t bytes_escape(char byte, char text[static 4]) {
 }
 
 void bytes_append_escaped(struct bytes *bytes, const char *text, size_t size) {
-    for (size_t index = 0; index < size; index++) {
-        char escaped[4];
-        bytes_append(bytes, escaped, bytes_escape(text[index], escaped));
+    for (const char *end = text + size; text < end;) {
+        const char *plain = text;
+        while (text < end && is_plain(*text)) {
+            text++;
+        }
+        bytes_append(bytes, plain, (size_t)(text - plain));
+        if (text < end) {
+            char escaped[4];
+            bytes_append(bytes, escaped, bytes_escape(*text++, escaped));
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct bytes {
     char *data; /* ours; never NULL: "" when empty */
@@ -20,7 +21,9 @@ void bytes_finish(struct bytes *bytes);
 void bytes_clear(struct bytes *bytes);
 /* Each appends all or, when memory is short, nothing. What is appended must not lie in the run itself. */
 void bytes_append(struct bytes *bytes, const void *data, size_t size);
-void bytes_append_text(struct bytes *bytes, const char *text);
+static inline void bytes_append_text(struct bytes *bytes, const char *text) {
+    bytes_append(bytes, text, strlen(text)); /* here: the compiler knows how long a constant text is */
+}
 void bytes_append_char(struct bytes *bytes, char character);
 void bytes_printf(struct bytes *bytes, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void bytes_vprintf(struct bytes *bytes, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));

@@ -84,12 +84,21 @@ static void append_key(struct bytes *line, enum config_access_format format, con
     bytes_append_text(line, json ? "\":" : "=");
 }
 
+static bool is_one_word(const char *text) {
+    const char *at = text;
+    while (*at != '\0' && *at != ' ' && *at != '=' && *at != '"') {
+        at++;
+    }
+    return at > text && *at == '\0';
+}
+
 /* A text value is quoted where it would not be one word. */
 static void append_word(struct bytes *line, const char *text) {
-    bool quote = text[0] == '\0' || strpbrk(text, " =\"") != NULL;
-    if (quote) {
-        bytes_append_char(line, '"');
+    if (is_one_word(text)) {
+        bytes_append_escaped(line, text, strlen(text));
+        return;
     }
+    bytes_append_char(line, '"');
     for (const char *rest = text; *rest != '\0';) {
         size_t plain = strcspn(rest, "\"");
         bytes_append_escaped(line, rest, plain);
@@ -99,9 +108,7 @@ static void append_word(struct bytes *line, const char *text) {
             rest++;
         }
     }
-    if (quote) {
-        bytes_append_char(line, '"');
-    }
+    bytes_append_char(line, '"');
 }
 
 static void append_text(struct bytes *line, enum config_access_format format, const char *key, const char *text) {
