@@ -1,15 +1,14 @@
 #include "tests/scenario/example_world.h"
 
+#include "tests/support/network.h"
+
 #include <criterion/criterion.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 void world_enter(struct world *world) {
-    struct process process;
-    cr_assert(unshare(CLONE_NEWNET) == 0, "cannot make a network: %m");
-    process_run(&process, ARGUMENTS("ip", "link", "set", "lo", "up"));
+    network_enter();
     temporary_create(&world->folder);
 }
 

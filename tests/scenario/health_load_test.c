@@ -1,11 +1,11 @@
 /* redis and nginx, killed, paused and silent while clients come and go: what clients notice of it. */
 #include "tests/support/deadline.h"
 #include "tests/support/moonring.h"
+#include "tests/support/network.h"
 
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -244,16 +244,16 @@ static void shell(const char *script) {
 }
 
 /* A network of our own, with a cable whose far end nobody is at. */
-static void network_enter(void) {
-    cr_assert(unshare(CLONE_NEWNET) == 0, "this test has to be run as root: %m");
-    shell("ip link set lo up; ip link add hole type veth peer name bottom; ip link set hole arp off up; "
+static void network_enter_with_hole(void) {
+    network_enter();
+    shell("ip link add hole type veth peer name bottom; ip link set hole arp off up; "
           "ip link set bottom arp off up; ip addr add 10.99.0.254/32 dev hole; ip addr add " FAR_HOST "/32 dev lo");
 }
 
 /* Neither an answer nor a refusal comes back; also not to sessions that there are. */
 static void server_is_blackholed(bool is_redis) {
     struct stage stage;
-    network_enter();
+    network_enter_with_hole();
     stage_start_at(&stage, FAR_HOST, is_redis, CHECKS);
     wait_checked(&stage);
     atomic_store(&stage.knocking.patience_ms, IMPATIENCE_MS);

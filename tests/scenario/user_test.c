@@ -1,6 +1,7 @@
 /* Who the process is: root is given up before anything is bound, and workers keep no right at all. Run as root. */
 #include "tests/support/deadline.h"
 #include "tests/support/moonring.h"
+#include "tests/support/network.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -93,15 +94,16 @@ Test(user, keeps_the_right_to_low_ports, .timeout = 30) {
     struct moonring moonring;
     struct peer_listener listener;
     struct pair pair;
+    network_enter();
     peer_listen(&listener, "127.0.0.1:0");
     moonring_start(&moonring,
-                   "listeners: {web: {bind: '127.0.0.83:83', upstream: '%s'}}\n"
+                   "listeners: {web: {bind: '127.0.0.1:83', upstream: '%s'}}\n"
                    "process: {user: nobody}\n"
-                   "metrics: {bind: '127.0.0.83:84'}\n",
+                   "metrics: {bind: '127.0.0.1:84'}\n",
                    listener.address);
     pair_open(&pair, moonring.address, &listener);
     pair_exchange(&pair, 1000);
-    peer_wait_for_server("127.0.0.83:84");
+    peer_wait_for_server("127.0.0.1:84");
 }
 
 /* Both need what root had at the start: the right to a low port, and, since the folder is the user's, only the user's.
@@ -116,15 +118,16 @@ Test(user, reloads_with_a_low_port_more_and_reopens_logs, .timeout = 30) {
     struct pair pair;
     struct stat status;
     char log[TEMPORARY_PATH_MAX], moved[TEMPORARY_PATH_MAX];
+    network_enter();
     temporary_create(&folder);
     cr_assert(chown(folder.path, getpwnam("nobody")->pw_uid, getpwnam("nobody")->pw_gid) == 0);
     temporary_path(&folder, "access.log", log);
     temporary_path(&folder, "access.log.1", moved);
     peer_listen(&listener, "127.0.0.1:0");
-    moonring_start(&moonring, yaml, "'127.0.0.84:80'", listener.address, folder.path);
+    moonring_start(&moonring, yaml, "'127.0.0.1:80'", listener.address, folder.path);
     cr_assert(rename(log, moved) == 0);
-    moonring_reload(&moonring, yaml, "'127.0.0.84:80', '127.0.0.84:81'", listener.address, folder.path);
-    pair_open(&pair, "127.0.0.84:81", &listener);
+    moonring_reload(&moonring, yaml, "'127.0.0.1:80', '127.0.0.1:81'", listener.address, folder.path);
+    pair_open(&pair, "127.0.0.1:81", &listener);
     pair_exchange(&pair, 1000);
     pair_close(&pair);
     process_signal(&moonring.process, SIGUSR1);
@@ -174,20 +177,21 @@ Test(user, of_systemd_has_the_right_to_low_ports_on_one_thread_only, .timeout = 
     struct moonring moonring;
     struct peer_listener listener;
     struct pair pair;
+    network_enter();
     peer_listen(&listener, "127.0.0.1:0");
     moonring_start_prepared(&moonring, become_nobody_with_low_ports,
-                            "listeners: {web: {bind: '127.0.0.85:85', upstream: '%s'}}\n"
+                            "listeners: {web: {bind: '127.0.0.1:85', upstream: '%s'}}\n"
                             "process: {workers: 2}\n"
-                            "metrics: {bind: '127.0.0.85:86'}\n",
+                            "metrics: {bind: '127.0.0.1:86'}\n",
                             listener.address);
     check_threads(&moonring.process, 65534);
     moonring_reload(&moonring,
-                    "listeners: {web: {bind: ['127.0.0.85:85', '127.0.0.85:87'], upstream: '%s'}}\n"
+                    "listeners: {web: {bind: ['127.0.0.1:85', '127.0.0.1:87'], upstream: '%s'}}\n"
                     "process: {workers: 3}\n"
-                    "metrics: {bind: '127.0.0.85:88'}\n",
+                    "metrics: {bind: '127.0.0.1:88'}\n",
                     listener.address);
     check_threads(&moonring.process, 65534);
-    pair_open(&pair, "127.0.0.85:87", &listener);
+    pair_open(&pair, "127.0.0.1:87", &listener);
     pair_exchange(&pair, 1000);
     pair_close(&pair);
     moonring_stop(&moonring);
