@@ -4,15 +4,18 @@ enum {
     FIRST_NS = 200 * 1000 * 1000, /* before the first trial: until then it spins without knowing whether that pays */
     STEADY_NS = 400 * 1000 * 1000,
     TRIAL_NS = 4 * 1000 * 1000, /* of each way: at most 1 % of the time goes the wrong way */
-    TRUST_MAX = 15,             /* steady windows: a trial each 6.4 s, then */
+    TRUST = 3,                  /* steady windows without a trial, after two that have said the same */
     LOAD_CHANGE_PERCENT = 25,   /* more or less, and it is another load */
     COMPLETIONS_MIN = 16,       /* with fewer a trial says nothing but that hardly anything happens */
     DEARER_MAX_PERCENT = 5,     /* what shorter delays may cost */
 };
 
 void spin_init(struct spin *spin, uint64_t duration_ns, uint64_t now_ns) {
-    *spin = (struct spin){
-        .duration_ns = duration_ns, .pays = true, .window_end_ns = now_ns + FIRST_NS, .begin = {.now_ns = now_ns}};
+    *spin = (struct spin){.duration_ns = duration_ns,
+                          .pays = true,
+                          .window = SPIN_STEADY,
+                          .window_end_ns = now_ns + FIRST_NS,
+                          .begin = {.now_ns = now_ns}};
 }
 
 static uint64_t window_ns(enum spin_window window) {
@@ -32,26 +35,34 @@ static void window_begin(struct spin *spin, enum spin_window window, const struc
     spin->window_end_ns = sample->now_ns + window_ns(window);
 }
 
-/* Is the CPU time of a completion, with spinning, at most a little above that without? */
-static bool trial_pays(const struct spin *spin, uint64_t usual_cpu_ns, uint64_t usual_completions) {
+enum verdict { PAYS, BURNS, UNKNOWN };
+
+/* PAYS: the CPU time of a completion, with spinning, is at most a little above that without. UNKNOWN: the trial fell
+ * into a lull. */
+static enum verdict trial_verdict(const struct spin *spin, uint64_t usual_cpu_ns, uint64_t usual_completions) {
     if (usual_completions < COMPLETIONS_MIN || spin->other_completions < COMPLETIONS_MIN) {
-        return false;
+        return spin->tried_load.rate * TRIAL_NS < COMPLETIONS_MIN ? BURNS : UNKNOWN;
     }
     double usual = (double)usual_cpu_ns / (double)usual_completions;
     double other = (double)spin->other_cpu_ns / (double)spin->other_completions;
     double spinning = spin->pays ? usual : other;
     double sleeping = spin->pays ? other : usual;
-    return spinning * 100 <= sleeping * (100 + DEARER_MAX_PERCENT);
+    return spinning * 100 <= sleeping * (100 + DEARER_MAX_PERCENT) ? PAYS : BURNS;
+}
+
+static void trial_over(struct spin *spin, enum verdict verdict) {
+    bool pays = verdict == UNKNOWN ? spin->pays : verdict == PAYS;
+    bool repeated = verdict != UNKNOWN && pays == spin->pays;
+    spin->trust = repeated ? TRUST : 0;
+    spin->pays = pays;
 }
 
 static bool is_about(double a, double b) {
     return a * 100 <= b * (100 + LOAD_CHANGE_PERCENT) && b * 100 <= a * (100 + LOAD_CHANGE_PERCENT);
 }
 
-/* The load is the one that the last trial found out about, and that trial can still be trusted. */
-static bool is_known(const struct spin *spin, const struct spin_load *load) {
-    return spin->trusted < spin->trust && is_about(load->rate, spin->tried_load.rate) &&
-           is_about(load->cost, spin->tried_load.cost);
+static bool is_about_the_load(const struct spin_load *load, const struct spin_load *other) {
+    return is_about(load->rate, other->rate) && is_about(load->cost, other->cost);
 }
 
 static void steady_window_over(struct spin *spin, const struct spin_sample *sample) {
@@ -60,25 +71,13 @@ static void steady_window_over(struct spin *spin, const struct spin_sample *samp
     double completions = (double)(sample->completions - spin->begin.completions);
     const struct spin_load load = {.rate = completions / elapsed_ns,
                                    .cost = completions > 0 ? cpu_ns / completions : 0};
-    if (is_known(spin, &load)) {
-        spin->trusted++;
+    if (spin->trust > 0 && is_about_the_load(&load, &spin->tried_load)) {
+        spin->trust--;
         window_begin(spin, SPIN_STEADY, sample);
     } else {
         spin->tried_load = load;
         window_begin(spin, SPIN_OTHER_WAY, sample);
     }
-}
-
-/* A verdict that says the same as the last one is trusted twice as long; a new one is looked at soon. */
-static void trial_over(struct spin *spin, bool pays) {
-    uint32_t longer = spin->trust * 2 + 1;
-    if (pays != spin->pays) {
-        spin->trust = 0;
-    } else {
-        spin->trust = longer < TRUST_MAX ? longer : TRUST_MAX;
-    }
-    spin->trusted = 0;
-    spin->pays = pays;
 }
 
 void spin_next_window(struct spin *spin, const struct spin_sample *sample) {
@@ -94,7 +93,7 @@ void spin_next_window(struct spin *spin, const struct spin_sample *sample) {
         window_begin(spin, SPIN_USUAL_WAY, sample);
         break;
     case SPIN_USUAL_WAY:
-        trial_over(spin, trial_pays(spin, cpu_ns, completions));
+        trial_over(spin, trial_verdict(spin, cpu_ns, completions));
         window_begin(spin, SPIN_STEADY, sample);
         break;
     }

@@ -3,8 +3,8 @@
 #ifndef MOONRING_TESTS_SUPPORT_NETWORK_H
 #define MOONRING_TESTS_SUPPORT_NETWORK_H
 
-/* From here on the test and what it starts have 127.0.0.0/8 and every port to themselves. Takes root; before the first
- * socket is opened. */
+/* From here on the test and what it starts have 127.0.0.0/8 and every port to themselves. Needs root, and to be called
+ * before the first socket is opened. */
 void network_enter(void);
 
 #endif

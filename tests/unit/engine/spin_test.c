@@ -62,31 +62,84 @@ Test(spin, comes_back_when_the_load_changes, .timeout = 10) {
     load_run(&load, &spin, SECOND_NS);
     cr_assert_not(spin.pays);
     load.spinning_ns = 8000;
-    load_run(&load, &spin, 7ULL * SECOND_NS);
+    load_run(&load, &spin, 2ULL * SECOND_NS);
     cr_expect(spin.pays);
 }
 
-Test(spin, is_tried_less_and_less_while_the_load_stays_the_same, .timeout = 10) {
-    struct load load = {.gap_ns = 25000, .spinning_ns = 18000, .sleeping_ns = 9000};
-    struct spin spin;
-    spin_init(&spin, 20000, 0);
-    load_run(&load, &spin, 10ULL * SECOND_NS);
-    load.spun_ns = 0;
-    load_run(&load, &spin, 20ULL * SECOND_NS);
-    cr_expect_geq(load.spun_ns, 2 * 4000000, "a trial each 6.4 seconds");
-    cr_expect_leq(load.spun_ns, 4 * 4100000);
+/* Runs to the end of the next trial. The nanoseconds until it began. */
+static uint64_t load_run_trial(struct load *load, struct spin *spin) {
+    uint64_t begin_ns = load->sample.now_ns;
+    while (spin->window == SPIN_STEADY) {
+        load_run(load, spin, load->gap_ns);
+    }
+    uint64_t trial_ns = load->sample.now_ns;
+    while (spin->window != SPIN_STEADY) {
+        load_run(load, spin, load->gap_ns);
+    }
+    return trial_ns - begin_ns;
 }
 
-/* Half as many completions, each for twice the time. */
-Test(spin, is_tried_at_once_when_the_load_has_changed_where_that_shows, .timeout = 10) {
+/* A load that has been tried several times, each time with the same result. */
+static struct load load_known(struct spin *spin) {
     struct load load = {.gap_ns = 25000, .spinning_ns = 18000, .sleeping_ns = 9000};
+    spin_init(spin, 20000, 0);
+    load_run(&load, spin, 20ULL * SECOND_NS);
+    cr_assert_not(spin->pays);
+    load_run_trial(&load, spin);
+    return load;
+}
+
+static const uint64_t soon_ns = 420 * 1000 * 1000;
+static const uint64_t later_ns = 1620 * 1000 * 1000;
+
+Test(spin, is_tried_seldom_while_the_load_stays_as_it_is, .timeout = 10) {
+    struct spin spin;
+    struct load load = load_known(&spin);
+    uint64_t ns = load_run_trial(&load, &spin);
+    cr_expect(ns > later_ns - soon_ns && ns < later_ns, "%lu", (unsigned long)ns);
+    load.gap_ns = load.gap_ns * 11 / 10;
+    ns = load_run_trial(&load, &spin);
+    cr_expect(ns > later_ns - soon_ns && ns < later_ns, "a tenth is no change: %lu", (unsigned long)ns);
+}
+
+static void expect_trial_after_change(uint64_t gap_ns, uint64_t sleeping_ns) {
+    struct spin spin;
+    struct load load = load_known(&spin);
+    load.gap_ns = gap_ns;
+    load.sleeping_ns = sleeping_ns;
+    uint64_t ns = load_run_trial(&load, &spin);
+    cr_expect_lt(ns, soon_ns, "gaps of %lu, cost %lu: %lu", (unsigned long)gap_ns, (unsigned long)sleeping_ns,
+                 (unsigned long)ns);
+}
+
+Test(spin, is_tried_soon_when_the_load_has_changed, .timeout = 10) {
+    expect_trial_after_change(12000, 9000);
+    expect_trial_after_change(50000, 9000);
+    expect_trial_after_change(25000, 6000);
+    expect_trial_after_change(25000, 14000);
+}
+
+Test(spin, is_tried_soon_after_a_trial_that_said_something_else, .timeout = 10) {
+    struct spin spin;
+    struct load load = load_known(&spin);
+    load.spinning_ns = load.sleeping_ns;
+    load_run_trial(&load, &spin);
+    cr_assert(spin.pays);
+    cr_expect_lt(load_run_trial(&load, &spin), soon_ns);
+}
+
+/* A fifth of a second busy, a fifth with next to nothing; a trial in the latter would say so. */
+Test(spin, stays_on_where_the_load_comes_in_bursts, .timeout = 10) {
+    struct load load = {.spinning_ns = 10000, .sleeping_ns = 15000};
     struct spin spin;
     spin_init(&spin, 20000, 0);
-    load_run(&load, &spin, 20ULL * SECOND_NS);
-    cr_assert_not(spin.pays);
-    load = (struct load){.sample = load.sample, .gap_ns = 50000, .spinning_ns = 18000, .sleeping_ns = 18000};
-    load_run(&load, &spin, SECOND_NS);
-    cr_expect(spin.pays);
+    while (load.sample.now_ns < 60ULL * SECOND_NS) {
+        load.gap_ns = 20000;
+        load_run(&load, &spin, SECOND_NS / 5);
+        load.gap_ns = 10000000;
+        load_run(&load, &spin, SECOND_NS / 5);
+    }
+    cr_expect_gt(load.spun_ns, 60ULL * SECOND_NS * 9 / 10);
 }
 
 Test(spin, ends_where_hardly_anything_happens, .timeout = 10) {
