@@ -566,6 +566,7 @@ static int64_t flow_fill(struct flow *flow) {
     int64_t moved = splice_fill(splice, flow_source(flow)->fd);
     if (moved > 0) {
         counter_add(&engine->counters.splice_bytes, (uint64_t)moved);
+        ring_expect_more(engine->ring, (uint64_t)moved);
         flow_count(flow, (size_t)moved);
         session_progress(session_of(flow));
     } else {

@@ -14,6 +14,13 @@
 #include <unistd.h>
 
 enum { BUFFER_GROUP = 0 };
+/* Looking for work before sleeping. */
+enum {
+    BUSY_POLL_DEARER_MAX_PERCENT = 5, /* than sleeping; for shorter delays */
+    EXPECTED_WITHIN_NS = 20 * 1000,   /* what is expected comes so soon, or is not waited for awake */
+    EXPECTED_DEARER_MAX_PERCENT = 25, /* for twice the bytes in a second */
+    BYTES_OF_WORK = 8 * 1024,         /* that are moved count as much as a completion */
+};
 
 struct ring {
     struct io_uring uring;
@@ -21,6 +28,9 @@ struct ring {
     struct ring_counters counters;
     bool sqpoll;
     struct spin spin;
+    bool busy_polls;      /* before it sleeps, always, */
+    bool expects_more;    /* or this time */
+    uint64_t moved_bytes; /* as ring_expect_more was told */
 
     /* The receive buffers. The kernel takes them in the order in which they were given. */
     struct io_uring_buf_ring *buffers; /* ours, mapped; shared with the kernel */
@@ -151,7 +161,12 @@ static struct ring *ring_open(const struct ring_options *options, struct error *
         return NULL;
     }
     ring->sqpoll = options->sqpoll;
-    spin_init(&ring->spin, options->busy_poll_us * 1000, kernel_now_ns());
+    ring->busy_polls = options->busy_poll_us > 0;
+    if (ring->busy_polls) {
+        spin_init(&ring->spin, options->busy_poll_us * 1000, BUSY_POLL_DEARER_MAX_PERCENT, kernel_now_ns());
+    } else {
+        spin_init(&ring->spin, EXPECTED_WITHIN_NS, EXPECTED_DEARER_MAX_PERCENT, kernel_now_ns());
+    }
     ring->buffers_count = options->buffers_count;
     ring->buffer_size = options->buffer_size;
     if (!buffers_open(ring, error)) {
@@ -475,9 +490,16 @@ static void ring_poke(struct ring *ring) {
 }
 
 static void ring_judge_spin(struct ring *ring, uint64_t now_ns) {
-    const struct spin_sample sample = {
-        .now_ns = now_ns, .cpu_ns = kernel_thread_ns(), .completions = counter_read(&ring->counters.completions)};
+    const struct spin_sample sample = {.now_ns = now_ns,
+                                       .cpu_ns = kernel_thread_ns(),
+                                       .work = counter_read(&ring->counters.completions) +
+                                               ring->moved_bytes / BYTES_OF_WORK};
     spin_next_window(&ring->spin, &sample);
+}
+
+void ring_expect_more(struct ring *ring, uint64_t bytes) {
+    ring->expects_more = true;
+    ring->moved_bytes += bytes;
 }
 
 void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us) {
@@ -486,9 +508,11 @@ void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us) {
         counter_add(&ring->counters.overflows, 1);
     }
     bool pending = io_uring_sq_ready(&ring->uring) > 0;
+    bool eager = ring->busy_polls || ring->expects_more;
+    ring->expects_more = false;
     if (timeout_us == 0) {
         ring_poke(ring);
-    } else if (spin_is_on(&ring->spin)) {
+    } else if (eager && spin_is_on(&ring->spin)) {
         if (pending) {
             ring_poke(ring);
         }
@@ -510,7 +534,7 @@ void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us) {
     uint64_t now_ns = kernel_now_ns();
     *now_us = now_ns / 1000;
     ring_dispatch(ring);
-    if (spin_is_due(&ring->spin, now_ns)) {
+    if (eager && spin_is_due(&ring->spin, now_ns)) {
         ring_judge_spin(ring, now_ns);
     }
 }

@@ -36,7 +36,7 @@ struct ring_options {
     uint32_t sqpoll_idle_ms;
     int32_t sqpoll_cpu;                   /* -1: any */
     const struct ring_features *features; /* as ring_probe found them; NULL: find out */
-    uint64_t busy_poll_us;                /* spin so long before sleeping; 0: never */
+    uint64_t busy_poll_us;                /* spin so long before sleeping; 0: only where more is expected */
 };
 
 /* Only the ring's thread writes; any thread may read (base/counter.h). */
@@ -64,6 +64,10 @@ bool ring_probe(struct ring_features *features, struct error *error);
  * UINT64_MAX: as long as it takes), stores the time (monotonic microseconds) in *now_us, and calls done for each
  * completion. */
 void ring_run(struct ring *ring, uint64_t timeout_us, uint64_t *now_us);
+
+/* So many bytes were moved without a request, and more are likely to come within microseconds: the next ring_run looks
+ * for them for a little before it sleeps, as long as that does not cost more CPU time (spin.h). */
+void ring_expect_more(struct ring *ring, uint64_t bytes);
 
 /* --- requests --------------------------------------------------------------------------------------------------- */
 

@@ -6,12 +6,12 @@ enum {
     TRIAL_NS = 4 * 1000 * 1000, /* of each way: at most 1 % of the time goes the wrong way */
     TRUST = 3,                  /* steady windows without a trial, after two that have said the same */
     LOAD_CHANGE_PERCENT = 25,   /* more or less, and it is another load */
-    COMPLETIONS_MIN = 16,       /* with fewer a trial says nothing but that hardly anything happens */
-    DEARER_MAX_PERCENT = 5,     /* what shorter delays may cost */
+    WORK_MIN = 16,              /* with fewer a trial says nothing but that hardly anything happens */
 };
 
-void spin_init(struct spin *spin, uint64_t duration_ns, uint64_t now_ns) {
+void spin_init(struct spin *spin, uint64_t duration_ns, uint32_t dearer_max_percent, uint64_t now_ns) {
     *spin = (struct spin){.duration_ns = duration_ns,
+                          .dearer_max_percent = dearer_max_percent,
                           .pays = true,
                           .window = SPIN_STEADY,
                           .window_end_ns = now_ns + FIRST_NS,
@@ -37,17 +37,17 @@ static void window_begin(struct spin *spin, enum spin_window window, const struc
 
 enum verdict { PAYS, BURNS, UNKNOWN };
 
-/* PAYS: the CPU time of a completion, with spinning, is at most a little above that without. UNKNOWN: the trial fell
+/* PAYS: the CPU time for the same work, with spinning, is at most a little above that without. UNKNOWN: the trial fell
  * into a lull. */
-static enum verdict trial_verdict(const struct spin *spin, uint64_t usual_cpu_ns, uint64_t usual_completions) {
-    if (usual_completions < COMPLETIONS_MIN || spin->other_completions < COMPLETIONS_MIN) {
-        return spin->tried_load.rate * TRIAL_NS < COMPLETIONS_MIN ? BURNS : UNKNOWN;
+static enum verdict trial_verdict(const struct spin *spin, uint64_t usual_cpu_ns, uint64_t usual_work) {
+    if (usual_work < WORK_MIN || spin->other_work < WORK_MIN) {
+        return spin->tried_load.rate * TRIAL_NS < WORK_MIN ? BURNS : UNKNOWN;
     }
-    double usual = (double)usual_cpu_ns / (double)usual_completions;
-    double other = (double)spin->other_cpu_ns / (double)spin->other_completions;
+    double usual = (double)usual_cpu_ns / (double)usual_work;
+    double other = (double)spin->other_cpu_ns / (double)spin->other_work;
     double spinning = spin->pays ? usual : other;
     double sleeping = spin->pays ? other : usual;
-    return spinning * 100 <= sleeping * (100 + DEARER_MAX_PERCENT) ? PAYS : BURNS;
+    return spinning * 100 <= sleeping * (100 + spin->dearer_max_percent) ? PAYS : BURNS;
 }
 
 static void trial_over(struct spin *spin, enum verdict verdict) {
@@ -68,9 +68,8 @@ static bool is_about_the_load(const struct spin_load *load, const struct spin_lo
 static void steady_window_over(struct spin *spin, const struct spin_sample *sample) {
     double elapsed_ns = (double)(sample->now_ns - spin->begin.now_ns);
     double cpu_ns = (double)(sample->cpu_ns - spin->begin.cpu_ns);
-    double completions = (double)(sample->completions - spin->begin.completions);
-    const struct spin_load load = {.rate = completions / elapsed_ns,
-                                   .cost = completions > 0 ? cpu_ns / completions : 0};
+    double work = (double)(sample->work - spin->begin.work);
+    const struct spin_load load = {.rate = work / elapsed_ns, .cost = work > 0 ? cpu_ns / work : 0};
     if (spin->trust > 0 && is_about_the_load(&load, &spin->tried_load)) {
         spin->trust--;
         window_begin(spin, SPIN_STEADY, sample);
@@ -82,18 +81,18 @@ static void steady_window_over(struct spin *spin, const struct spin_sample *samp
 
 void spin_next_window(struct spin *spin, const struct spin_sample *sample) {
     uint64_t cpu_ns = sample->cpu_ns - spin->begin.cpu_ns;
-    uint64_t completions = sample->completions - spin->begin.completions;
+    uint64_t work = sample->work - spin->begin.work;
     switch (spin->window) {
     case SPIN_STEADY:
         steady_window_over(spin, sample);
         break;
     case SPIN_OTHER_WAY:
         spin->other_cpu_ns = cpu_ns;
-        spin->other_completions = completions;
+        spin->other_work = work;
         window_begin(spin, SPIN_USUAL_WAY, sample);
         break;
     case SPIN_USUAL_WAY:
-        trial_over(spin, trial_verdict(spin, cpu_ns, completions));
+        trial_over(spin, trial_verdict(spin, cpu_ns, work));
         window_begin(spin, SPIN_STEADY, sample);
         break;
     }

@@ -1,7 +1,7 @@
 /* Does it pay to look for work for a while before sleeping? A busy or a closed loop of requests gets its answer sooner
  * and saves the cost of falling asleep and being woken; under an even load that leaves gaps, spinning only burns the
  * CPU (37 instead of 19 us a request at 20,000 requests/s). Nobody can tell beforehand, so it is tried: from time to
- * time the other way is taken for a moment, the usual one for another, and the CPU time of a completion decides. That
+ * time the other way is taken for a moment, the usual one for another, and the CPU time for the same work decides. That
  * is done each 0.4 s, or each 1.6 s once two trials have said the same, as long as the load seems to stay as it is. */
 #ifndef MOONRING_ENGINE_SPIN_H
 #define MOONRING_ENGINE_SPIN_H
@@ -15,29 +15,30 @@ enum spin_window { SPIN_STEADY, SPIN_OTHER_WAY, SPIN_USUAL_WAY };
 struct spin_sample {
     uint64_t now_ns;
     uint64_t cpu_ns;
-    uint64_t completions;
+    uint64_t work; /* completions, or what counts as much */
 };
 
 /* What a worker had to do in a steady window. */
 struct spin_load {
-    double rate; /* completions per nanosecond */
-    double cost; /* nanoseconds of CPU time per completion */
+    double rate; /* work per nanosecond */
+    double cost; /* nanoseconds of CPU time for it */
 };
 
 struct spin {
-    uint64_t duration_ns; /* 0: never */
-    bool pays;            /* as the last trial found */
+    uint64_t duration_ns;        /* 0: never */
+    uint32_t dearer_max_percent; /* what shorter delays may cost */
+    bool pays;                   /* as the last trial found */
     enum spin_window window;
     uint64_t window_end_ns;
     struct spin_sample begin; /* of the window */
     uint64_t other_cpu_ns;    /* of the window before, which went the other way */
-    uint64_t other_completions;
+    uint64_t other_work;
     struct spin_load tried_load; /* of the steady window before the last trial */
     uint32_t trust;              /* how many more steady windows may pass without a trial while the load is that one */
 };
 
 /* Begins with spinning, until a trial says otherwise. */
-void spin_init(struct spin *spin, uint64_t duration_ns, uint64_t now_ns);
+void spin_init(struct spin *spin, uint64_t duration_ns, uint32_t dearer_max_percent, uint64_t now_ns);
 
 static inline bool spin_is_on(const struct spin *spin) {
     return spin->duration_ns > 0 && spin->pays == (spin->window != SPIN_OTHER_WAY);

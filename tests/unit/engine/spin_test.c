@@ -2,7 +2,7 @@
 
 #include <criterion/criterion.h>
 
-/* A worker whose completions cost so much CPU time with and without spinning, at a steady rate. */
+/* A worker whose work cost so much CPU time with and without spinning, at a steady rate. */
 struct load {
     struct spin_sample sample;
     uint64_t spinning_ns;
@@ -15,7 +15,7 @@ static void load_run(struct load *load, struct spin *spin, uint64_t for_ns) {
     for (uint64_t end_ns = load->sample.now_ns + for_ns; load->sample.now_ns < end_ns;) {
         bool on = spin_is_on(spin);
         load->sample.now_ns += load->gap_ns;
-        load->sample.completions++;
+        load->sample.work++;
         load->sample.cpu_ns += on ? load->spinning_ns : load->sleeping_ns;
         load->spun_ns += on ? load->gap_ns : 0;
         if (spin_is_due(spin, load->sample.now_ns)) {
@@ -29,7 +29,7 @@ enum { SECOND_NS = 1000 * 1000 * 1000 };
 Test(spin, goes_on_while_it_costs_no_more, .timeout = 10) {
     struct load load = {.gap_ns = 20000, .spinning_ns = 10000, .sleeping_ns = 10000};
     struct spin spin;
-    spin_init(&spin, 20000, 0);
+    spin_init(&spin, 20000, 5, 0);
     load_run(&load, &spin, SECOND_NS);
     cr_expect_gt(load.spun_ns, SECOND_NS * 98ULL / 100);
     cr_expect(spin.pays);
@@ -38,7 +38,7 @@ Test(spin, goes_on_while_it_costs_no_more, .timeout = 10) {
 Test(spin, ends_where_it_only_burns_the_cpu_and_costs_little_from_then_on, .timeout = 10) {
     struct load load = {.gap_ns = 25000, .spinning_ns = 18000, .sleeping_ns = 9000};
     struct spin spin;
-    spin_init(&spin, 20000, 0);
+    spin_init(&spin, 20000, 5, 0);
     load_run(&load, &spin, SECOND_NS);
     load.spun_ns = 0;
     load_run(&load, &spin, 10ULL * SECOND_NS);
@@ -50,7 +50,7 @@ Test(spin, ends_where_it_only_burns_the_cpu_and_costs_little_from_then_on, .time
 Test(spin, is_first_tried_after_a_fifth_of_a_second, .timeout = 10) {
     struct load load = {.gap_ns = 25000, .spinning_ns = 18000, .sleeping_ns = 9000};
     struct spin spin;
-    spin_init(&spin, 20000, 0);
+    spin_init(&spin, 20000, 5, 0);
     load_run(&load, &spin, SECOND_NS / 4);
     cr_expect_not(spin.pays);
 }
@@ -58,7 +58,7 @@ Test(spin, is_first_tried_after_a_fifth_of_a_second, .timeout = 10) {
 Test(spin, comes_back_when_the_load_changes, .timeout = 10) {
     struct load load = {.gap_ns = 25000, .spinning_ns = 18000, .sleeping_ns = 9000};
     struct spin spin;
-    spin_init(&spin, 20000, 0);
+    spin_init(&spin, 20000, 5, 0);
     load_run(&load, &spin, SECOND_NS);
     cr_assert_not(spin.pays);
     load.spinning_ns = 8000;
@@ -82,7 +82,7 @@ static uint64_t load_run_trial(struct load *load, struct spin *spin) {
 /* A load that has been tried several times, each time with the same result. */
 static struct load load_known(struct spin *spin) {
     struct load load = {.gap_ns = 25000, .spinning_ns = 18000, .sleeping_ns = 9000};
-    spin_init(spin, 20000, 0);
+    spin_init(spin, 20000, 5, 0);
     load_run(&load, spin, 20ULL * SECOND_NS);
     cr_assert_not(spin->pays);
     load_run_trial(&load, spin);
@@ -132,7 +132,7 @@ Test(spin, is_tried_soon_after_a_trial_that_said_something_else, .timeout = 10) 
 Test(spin, stays_on_where_the_load_comes_in_bursts, .timeout = 10) {
     struct load load = {.spinning_ns = 10000, .sleeping_ns = 15000};
     struct spin spin;
-    spin_init(&spin, 20000, 0);
+    spin_init(&spin, 20000, 5, 0);
     while (load.sample.now_ns < 60ULL * SECOND_NS) {
         load.gap_ns = 20000;
         load_run(&load, &spin, SECOND_NS / 5);
@@ -145,14 +145,14 @@ Test(spin, stays_on_where_the_load_comes_in_bursts, .timeout = 10) {
 Test(spin, ends_where_hardly_anything_happens, .timeout = 10) {
     struct load load = {.gap_ns = 10000000, .spinning_ns = 10000, .sleeping_ns = 10000};
     struct spin spin;
-    spin_init(&spin, 20000, 0);
+    spin_init(&spin, 20000, 5, 0);
     load_run(&load, &spin, SECOND_NS);
     cr_expect_not(spin.pays);
 }
 
 Test(spin, of_no_duration_is_never_on_and_never_asks, .timeout = 10) {
     struct spin spin;
-    spin_init(&spin, 0, 0);
+    spin_init(&spin, 0, 5, 0);
     cr_expect_not(spin_is_on(&spin));
     cr_expect_not(spin_is_due(&spin, UINT64_MAX));
 }
