@@ -365,6 +365,30 @@ Test(ring, a_busy_poll_that_finds_nothing_sleeps_out_its_time, .timeout = 20) {
     stage_close(&stage);
 }
 
+/* A turn that submits and sleeps out its time needs one system call; one that looks for more in between needs two. */
+static uint64_t quiet_turn_system_calls(struct stage *stage, struct request *request, int fd) {
+    uint64_t before = counter_read(&ring_counters(stage->ring)->system_calls);
+    request_init(request, stage);
+    ring_poll(stage->ring, &request->op, fd, RING_POLL_READ);
+    ring_run(stage->ring, 1000, &stage->now_us);
+    return counter_read(&ring_counters(stage->ring)->system_calls) - before;
+}
+
+Test(ring, looks_for_more_before_it_sleeps_in_the_next_turn_only, .timeout = 20) {
+    struct stage stage;
+    struct request polls[3];
+    int sockets[2];
+    stage_open_plain(&stage);
+    sockets_open_unix(sockets);
+    cr_assert_eq(quiet_turn_system_calls(&stage, &polls[0], sockets[0]), 1);
+    ring_expect_more(stage.ring, 64 * 1024);
+    cr_assert_eq(quiet_turn_system_calls(&stage, &polls[1], sockets[0]), 2);
+    cr_assert_eq(quiet_turn_system_calls(&stage, &polls[2], sockets[0]), 1);
+    socket_write(sockets[1], 0, 1);
+    stage_wait(&stage, !polls[0].op.in_flight && !polls[1].op.in_flight && !polls[2].op.in_flight);
+    stage_close(&stage);
+}
+
 Test(ring, takes_many_more_requests_than_its_queue_holds_with_a_kernel_thread_that_submits, .timeout = 30) {
     const struct ring_options options = {.entries = QUEUE,
                                          .completions = 2048,
