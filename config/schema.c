@@ -717,7 +717,7 @@ static const struct key io_keys[] = {
      .fallback = "off",
      .fixed = true,
      .help = "how long a worker looks for work before it sleeps, while that costs no more CPU time: shorter delays; "
-             "`off`: not, but for 20 us in bulk that is spliced"},
+             "`off`: not, but for 20 us in spliced bulk where that brings more"},
     {.name = NULL},
 };
 static const struct section io_section = {.keys = io_keys};

@@ -16,11 +16,14 @@
 enum { BUFFER_GROUP = 0 };
 /* Looking for work before sleeping. */
 enum {
-    BUSY_POLL_DEARER_MAX_PERCENT = 5, /* than sleeping; for shorter delays */
-    EXPECTED_WITHIN_NS = 20 * 1000,   /* what is expected comes so soon, or is not waited for awake */
-    EXPECTED_DEARER_MAX_PERCENT = 25, /* for twice the bytes in a second */
+    BUSY_POLL_DEARER_MAX_PERCENT = 5, /* for shorter delays */
     BYTES_OF_WORK = 8 * 1024,         /* that are moved count as much as a completion */
 };
+
+/* What is expected comes soon, or is not waited for awake. It is worth more CPU time only where more gets done: between
+ * two that sleep and wake each other for each piece. */
+static const struct spin_terms expected_terms = {
+    .duration_ns = 20 * 1000, .dearer_max_percent = 25, .gain_min_percent = 25};
 
 struct ring {
     struct io_uring uring;
@@ -162,11 +165,9 @@ static struct ring *ring_open(const struct ring_options *options, struct error *
     }
     ring->sqpoll = options->sqpoll;
     ring->busy_polls = options->busy_poll_us > 0;
-    if (ring->busy_polls) {
-        spin_init(&ring->spin, options->busy_poll_us * 1000, BUSY_POLL_DEARER_MAX_PERCENT, kernel_now_ns());
-    } else {
-        spin_init(&ring->spin, EXPECTED_WITHIN_NS, EXPECTED_DEARER_MAX_PERCENT, kernel_now_ns());
-    }
+    const struct spin_terms busy_poll_terms = {.duration_ns = options->busy_poll_us * 1000,
+                                               .dearer_max_percent = BUSY_POLL_DEARER_MAX_PERCENT};
+    spin_init(&ring->spin, ring->busy_polls ? &busy_poll_terms : &expected_terms, kernel_now_ns());
     ring->buffers_count = options->buffers_count;
     ring->buffer_size = options->buffer_size;
     if (!buffers_open(ring, error)) {
@@ -455,7 +456,7 @@ static bool ring_has_work(const struct ring *ring) {
 
 /* Looks for work without sleeping for a while. */
 static bool ring_spin(struct ring *ring) {
-    uint64_t end_ns = kernel_now_ns() + ring->spin.duration_ns;
+    uint64_t end_ns = kernel_now_ns() + ring->spin.terms.duration_ns;
     do {
         for (int i = 0; i < 16; i++) {
             if (ring_has_work(ring)) {

@@ -9,10 +9,9 @@ enum {
     WORK_MIN = 16,              /* with fewer a trial says nothing but that hardly anything happens */
 };
 
-void spin_init(struct spin *spin, uint64_t duration_ns, uint32_t dearer_max_percent, uint64_t now_ns) {
-    *spin = (struct spin){.duration_ns = duration_ns,
-                          .dearer_max_percent = dearer_max_percent,
-                          .pays = true,
+void spin_init(struct spin *spin, const struct spin_terms *terms, uint64_t now_ns) {
+    *spin = (struct spin){.terms = *terms,
+                          .pays = terms->gain_min_percent == 0,
                           .window = SPIN_STEADY,
                           .window_end_ns = now_ns + FIRST_NS,
                           .begin = {.now_ns = now_ns}};
@@ -35,19 +34,32 @@ static void window_begin(struct spin *spin, enum spin_window window, const struc
     spin->window_end_ns = sample->now_ns + window_ns(window);
 }
 
+/* Since its beginning. */
+static struct spin_load window_load(const struct spin *spin, const struct spin_sample *sample) {
+    uint64_t work = sample->work - spin->begin.work;
+    double cpu_ns = (double)(sample->cpu_ns - spin->begin.cpu_ns);
+    return (struct spin_load){.work = work,
+                              .rate = (double)work / (double)(sample->now_ns - spin->begin.now_ns),
+                              .cost = work > 0 ? cpu_ns / (double)work : 0};
+}
+
 enum verdict { PAYS, BURNS, UNKNOWN };
 
-/* PAYS: the CPU time for the same work, with spinning, is at most a little above that without. UNKNOWN: the trial fell
- * into a lull. */
-static enum verdict trial_verdict(const struct spin *spin, uint64_t usual_cpu_ns, uint64_t usual_work) {
-    if (usual_work < WORK_MIN || spin->other_work < WORK_MIN) {
-        return spin->tried_load.rate * TRIAL_NS < WORK_MIN ? BURNS : UNKNOWN;
+static bool is_within(const struct spin_terms *terms, const struct spin_load *spinning,
+                      const struct spin_load *sleeping) {
+    double dearer = spinning->cost / sleeping->cost;
+    double faster = spinning->rate / sleeping->rate;
+    return dearer * 100 <= 100 + terms->dearer_max_percent &&
+           (terms->gain_min_percent == 0 || faster / dearer * 100 >= 100 + terms->gain_min_percent);
+}
+
+/* PAYS: spinning is within the terms. UNKNOWN: the trial fell into a lull. */
+static enum verdict trial_verdict(const struct spin *spin, const struct spin_load *usual) {
+    const struct spin_load *other = &spin->other_load;
+    if (usual->work < WORK_MIN || other->work < WORK_MIN) {
+        return spin->steady_load.rate * TRIAL_NS < WORK_MIN ? BURNS : UNKNOWN;
     }
-    double usual = (double)usual_cpu_ns / (double)usual_work;
-    double other = (double)spin->other_cpu_ns / (double)spin->other_work;
-    double spinning = spin->pays ? usual : other;
-    double sleeping = spin->pays ? other : usual;
-    return spinning * 100 <= sleeping * (100 + spin->dearer_max_percent) ? PAYS : BURNS;
+    return is_within(&spin->terms, spin->pays ? usual : other, spin->pays ? other : usual) ? PAYS : BURNS;
 }
 
 static void trial_over(struct spin *spin, enum verdict verdict) {
@@ -65,34 +77,28 @@ static bool is_about_the_load(const struct spin_load *load, const struct spin_lo
     return is_about(load->rate, other->rate) && is_about(load->cost, other->cost);
 }
 
-static void steady_window_over(struct spin *spin, const struct spin_sample *sample) {
-    double elapsed_ns = (double)(sample->now_ns - spin->begin.now_ns);
-    double cpu_ns = (double)(sample->cpu_ns - spin->begin.cpu_ns);
-    double work = (double)(sample->work - spin->begin.work);
-    const struct spin_load load = {.rate = work / elapsed_ns, .cost = work > 0 ? cpu_ns / work : 0};
-    if (spin->trust > 0 && is_about_the_load(&load, &spin->tried_load)) {
+static void steady_window_over(struct spin *spin, const struct spin_load *load, const struct spin_sample *sample) {
+    if (spin->trust > 0 && is_about_the_load(load, &spin->steady_load)) {
         spin->trust--;
         window_begin(spin, SPIN_STEADY, sample);
     } else {
-        spin->tried_load = load;
+        spin->steady_load = *load;
         window_begin(spin, SPIN_OTHER_WAY, sample);
     }
 }
 
 void spin_next_window(struct spin *spin, const struct spin_sample *sample) {
-    uint64_t cpu_ns = sample->cpu_ns - spin->begin.cpu_ns;
-    uint64_t work = sample->work - spin->begin.work;
+    const struct spin_load load = window_load(spin, sample);
     switch (spin->window) {
     case SPIN_STEADY:
-        steady_window_over(spin, sample);
+        steady_window_over(spin, &load, sample);
         break;
     case SPIN_OTHER_WAY:
-        spin->other_cpu_ns = cpu_ns;
-        spin->other_work = work;
+        spin->other_load = load;
         window_begin(spin, SPIN_USUAL_WAY, sample);
         break;
     case SPIN_USUAL_WAY:
-        trial_over(spin, trial_verdict(spin, cpu_ns, work));
+        trial_over(spin, trial_verdict(spin, &load));
         window_begin(spin, SPIN_STEADY, sample);
         break;
     }

@@ -76,9 +76,11 @@ static const struct workload workloads[] = {
      .title = "64 KiB request/response, 64 connections",
      .plan = {.kind = LOAD_EXCHANGE, .sessions = 64, .message_size = 65536}},
     {.name = "bulk-1",
+     .rounds_more = 2, /* decisions/0024 */
      .title = "bulk one way, 1 connection",
      .plan = {.kind = LOAD_BULK, .sessions = 1, .message_size = 65536, .under_way_max = 256 << 10}},
     {.name = "bulk-16",
+     .rounds_more = 2, /* decisions/0024 */
      .title = "bulk one way, 16 connections",
      .plan = {.kind = LOAD_BULK, .sessions = 16, .message_size = 65536, .under_way_max = 128 << 10}},
     {.name = "flood-1",

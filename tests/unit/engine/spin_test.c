@@ -8,13 +8,14 @@ struct load {
     uint64_t spinning_ns;
     uint64_t sleeping_ns;
     uint64_t gap_ns;
-    uint64_t spun_ns; /* time that passed with spinning on */
+    uint64_t gained_ns; /* of each gap, while it spins */
+    uint64_t spun_ns;   /* time that passed with spinning on */
 };
 
 static void load_run(struct load *load, struct spin *spin, uint64_t for_ns) {
     for (uint64_t end_ns = load->sample.now_ns + for_ns; load->sample.now_ns < end_ns;) {
         bool on = spin_is_on(spin);
-        load->sample.now_ns += load->gap_ns;
+        load->sample.now_ns += load->gap_ns - (on ? load->gained_ns : 0);
         load->sample.work++;
         load->sample.cpu_ns += on ? load->spinning_ns : load->sleeping_ns;
         load->spun_ns += on ? load->gap_ns : 0;
@@ -25,11 +26,12 @@ static void load_run(struct load *load, struct spin *spin, uint64_t for_ns) {
 }
 
 enum { SECOND_NS = 1000 * 1000 * 1000 };
+static const struct spin_terms terms = {.duration_ns = 20000, .dearer_max_percent = 5};
 
 Test(spin, goes_on_while_it_costs_no_more, .timeout = 10) {
     struct load load = {.gap_ns = 20000, .spinning_ns = 10000, .sleeping_ns = 10000};
     struct spin spin;
-    spin_init(&spin, 20000, 5, 0);
+    spin_init(&spin, &terms, 0);
     load_run(&load, &spin, SECOND_NS);
     cr_expect_gt(load.spun_ns, SECOND_NS * 98ULL / 100);
     cr_expect(spin.pays);
@@ -38,7 +40,7 @@ Test(spin, goes_on_while_it_costs_no_more, .timeout = 10) {
 Test(spin, ends_where_it_only_burns_the_cpu_and_costs_little_from_then_on, .timeout = 10) {
     struct load load = {.gap_ns = 25000, .spinning_ns = 18000, .sleeping_ns = 9000};
     struct spin spin;
-    spin_init(&spin, 20000, 5, 0);
+    spin_init(&spin, &terms, 0);
     load_run(&load, &spin, SECOND_NS);
     load.spun_ns = 0;
     load_run(&load, &spin, 10ULL * SECOND_NS);
@@ -50,7 +52,7 @@ Test(spin, ends_where_it_only_burns_the_cpu_and_costs_little_from_then_on, .time
 Test(spin, is_first_tried_after_a_fifth_of_a_second, .timeout = 10) {
     struct load load = {.gap_ns = 25000, .spinning_ns = 18000, .sleeping_ns = 9000};
     struct spin spin;
-    spin_init(&spin, 20000, 5, 0);
+    spin_init(&spin, &terms, 0);
     load_run(&load, &spin, SECOND_NS / 4);
     cr_expect_not(spin.pays);
 }
@@ -58,7 +60,7 @@ Test(spin, is_first_tried_after_a_fifth_of_a_second, .timeout = 10) {
 Test(spin, comes_back_when_the_load_changes, .timeout = 10) {
     struct load load = {.gap_ns = 25000, .spinning_ns = 18000, .sleeping_ns = 9000};
     struct spin spin;
-    spin_init(&spin, 20000, 5, 0);
+    spin_init(&spin, &terms, 0);
     load_run(&load, &spin, SECOND_NS);
     cr_assert_not(spin.pays);
     load.spinning_ns = 8000;
@@ -82,7 +84,7 @@ static uint64_t load_run_trial(struct load *load, struct spin *spin) {
 /* A load that has been tried several times, each time with the same result. */
 static struct load load_known(struct spin *spin) {
     struct load load = {.gap_ns = 25000, .spinning_ns = 18000, .sleeping_ns = 9000};
-    spin_init(spin, 20000, 5, 0);
+    spin_init(spin, &terms, 0);
     load_run(&load, spin, 20ULL * SECOND_NS);
     cr_assert_not(spin->pays);
     load_run_trial(&load, spin);
@@ -132,7 +134,7 @@ Test(spin, is_tried_soon_after_a_trial_that_said_something_else, .timeout = 10) 
 Test(spin, stays_on_where_the_load_comes_in_bursts, .timeout = 10) {
     struct load load = {.spinning_ns = 10000, .sleeping_ns = 15000};
     struct spin spin;
-    spin_init(&spin, 20000, 5, 0);
+    spin_init(&spin, &terms, 0);
     while (load.sample.now_ns < 60ULL * SECOND_NS) {
         load.gap_ns = 20000;
         load_run(&load, &spin, SECOND_NS / 5);
@@ -145,14 +147,34 @@ Test(spin, stays_on_where_the_load_comes_in_bursts, .timeout = 10) {
 Test(spin, ends_where_hardly_anything_happens, .timeout = 10) {
     struct load load = {.gap_ns = 10000000, .spinning_ns = 10000, .sleeping_ns = 10000};
     struct spin spin;
-    spin_init(&spin, 20000, 5, 0);
+    spin_init(&spin, &terms, 0);
     load_run(&load, &spin, SECOND_NS);
     cr_expect_not(spin.pays);
 }
 
 Test(spin, of_no_duration_is_never_on_and_never_asks, .timeout = 10) {
     struct spin spin;
-    spin_init(&spin, 0, 5, 0);
+    spin_init(&spin, &(struct spin_terms){.dearer_max_percent = 5}, 0);
     cr_expect_not(spin_is_on(&spin));
     cr_expect_not(spin_is_due(&spin, UINT64_MAX));
+}
+
+/* A spin that is wanted only where more gets done: for a load that goes on for a second, what it comes to. */
+static bool pays_by_gain(uint64_t gained_ns, uint64_t spinning_ns) {
+    const struct spin_terms by_gain = {.duration_ns = 20000, .dearer_max_percent = 25, .gain_min_percent = 25};
+    struct load load = {.gap_ns = 20000, .gained_ns = gained_ns, .spinning_ns = spinning_ns, .sleeping_ns = 10000};
+    struct spin spin;
+    spin_init(&spin, &by_gain, 0);
+    cr_expect_not(spin_is_on(&spin), "nothing is known yet");
+    load_run(&load, &spin, SECOND_NS);
+    return spin.pays;
+}
+
+Test(spin, may_be_wanted_only_where_more_gets_done, .timeout = 10) {
+    cr_expect(pays_by_gain(5000, 10000), "a third faster");
+    cr_expect(pays_by_gain(10000, 12400), "twice as fast, a quarter dearer");
+    cr_expect_not(pays_by_gain(10000, 12600), "too dear");
+    cr_expect_not(pays_by_gain(3000, 10000), "not fast enough");
+    cr_expect(pays_by_gain(0, 7900), "a quarter cheaper");
+    cr_expect_not(pays_by_gain(0, 8200), "not so much cheaper");
 }
