@@ -2,6 +2,8 @@
 
 enum {
     FIRST_NS = 200 * 1000 * 1000, /* before the first trial: until then it spins without knowing whether that pays */
+    LULL_NS = 100 * 1000 * 1000,  /* so long after a window it was no window of the load that is there now */
+    AFRESH_NS = 40 * 1000 * 1000, /* before a load is tried that has just begun */
     STEADY_NS = 400 * 1000 * 1000,
     TRIAL_NS = 4 * 1000 * 1000, /* of each way: at most 1 % of the time goes the wrong way */
     TRUST = 3,                  /* steady windows without a trial, after two that have said the same */
@@ -11,7 +13,7 @@ enum {
 
 void spin_init(struct spin *spin, const struct spin_terms *terms, uint64_t now_ns) {
     *spin = (struct spin){.terms = *terms,
-                          .pays = terms->gain_min_percent == 0,
+                          .pays = true,
                           .window = SPIN_STEADY,
                           .window_end_ns = now_ns + FIRST_NS,
                           .begin = {.now_ns = now_ns}};
@@ -78,7 +80,11 @@ static bool is_about_the_load(const struct spin_load *load, const struct spin_lo
 }
 
 static void steady_window_over(struct spin *spin, const struct spin_load *load, const struct spin_sample *sample) {
-    if (spin->trust > 0 && is_about_the_load(load, &spin->steady_load)) {
+    if (sample->now_ns >= spin->window_end_ns + LULL_NS) {
+        window_begin(spin, SPIN_STEADY, sample);
+        spin->window_end_ns = sample->now_ns + AFRESH_NS;
+        spin->trust = 0;
+    } else if (spin->trust > 0 && is_about_the_load(load, &spin->steady_load)) {
         spin->trust--;
         window_begin(spin, SPIN_STEADY, sample);
     } else {

@@ -44,7 +44,7 @@ struct spin {
     uint32_t trust;               /* how many more steady windows may pass without a trial while the load is that one */
 };
 
-/* Until the first trial it spins where shorter delays are wanted, and does not where a gain is. */
+/* Begins with spinning, until a trial says otherwise. */
 void spin_init(struct spin *spin, const struct spin_terms *terms, uint64_t now_ns);
 
 static inline bool spin_is_on(const struct spin *spin) {

@@ -165,7 +165,6 @@ static bool pays_by_gain(uint64_t gained_ns, uint64_t spinning_ns) {
     struct load load = {.gap_ns = 20000, .gained_ns = gained_ns, .spinning_ns = spinning_ns, .sleeping_ns = 10000};
     struct spin spin;
     spin_init(&spin, &by_gain, 0);
-    cr_expect_not(spin_is_on(&spin), "nothing is known yet");
     load_run(&load, &spin, SECOND_NS);
     return spin.pays;
 }
@@ -177,4 +176,13 @@ Test(spin, may_be_wanted_only_where_more_gets_done, .timeout = 10) {
     cr_expect_not(pays_by_gain(3000, 10000), "not fast enough");
     cr_expect(pays_by_gain(0, 7900), "a quarter cheaper");
     cr_expect_not(pays_by_gain(0, 8200), "not so much cheaper");
+}
+
+/* What is done first, slowly, says nothing about what comes. */
+Test(spin, is_tried_a_little_after_a_lull_has_ended, .timeout = 10) {
+    struct spin spin;
+    struct load load = load_known(&spin);
+    load.sample.now_ns += 10ULL * SECOND_NS;
+    uint64_t ns = load_run_trial(&load, &spin);
+    cr_expect(ns > 40 * 1000 * 1000 && ns < 50 * 1000 * 1000, "%lu", (unsigned long)ns);
 }
