@@ -156,12 +156,15 @@ def block(bench):
     """What stands in README.md, too."""
     run = bench.runs[0]
     rows = []
+    rounds = set()
     for name in bench.contests() + bench.workloads('idle')[-1:]:
         figures = [bench.over(name, peer) for peer in PEERS]
-        if name in WORDS and bench.one(name, 'moonring') and any(figures):
+        own = bench.one(name, 'moonring')
+        if name in WORDS and own and any(figures):
+            rounds.add(len(own['rounds']))
             rows.append((WORDS[name], own_cost(bench, name), *(cell(figure) for figure in figures)))
     words = (f"CPU time (last row: memory) that others need for the same work, moonring = 1: median [least..largest] of "
-             f"{run['rounds']} paired rounds,\neach peer with its best setting for the workload, on one CPU of "
+             f"{' or '.join(map(str, sorted(rounds)))} paired rounds,\neach peer with its best setting for the workload, on one CPU of "
              f"{run['cpus']} x {run['cpu']}, {run['kernel']}, commit {run['commit']}, {run['date'][:10]}.\n\n")
     return (f'{BLOCK_BEGIN}\n' + words
             + table(('', 'moonring', *(bench.version(peer) for peer in PEERS)), rows) + BLOCK_END + '\n')
