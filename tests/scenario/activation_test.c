@@ -1,6 +1,7 @@
 /* Socket activation: `bind: systemd:NAME`, started by systemd-socket-activate. */
 #include "tests/support/deadline.h"
 #include "tests/support/moonring.h"
+#include "tests/support/network.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -42,6 +43,7 @@ Test(activation, serves_on_sockets_of_systemd_across_reloads, .timeout = 60) {
     struct peer_listener listener;
     struct peer first;
     char web[ADDRESS_TEXT_MAX], other[ADDRESS_TEXT_MAX], yaml[512];
+    network_enter();
     peer_listen(&listener, "127.0.0.1:0");
     free_address(web);
     free_address(other);
@@ -76,6 +78,7 @@ Test(activation, says_which_sockets_there_are, .timeout = 60) {
     struct moonring moonring;
     struct peer first;
     char web[ADDRESS_TEXT_MAX], other[ADDRESS_TEXT_MAX];
+    network_enter();
     free_address(web);
     free_address(other);
     activate(&moonring, "web:other", web, other, "listeners: {a: {bind: 'systemd:wbe', upstream: '127.0.0.1:9'}}\n");
